@@ -1,0 +1,17 @@
+//! OpenTofu and Terraform provider for Karpenter on Amazon EKS.
+//!
+//! Read top-down: [`plugin`] is the process, [`server`] the gRPC service, [`tofu`] the framework that knows neither AWS nor
+//! Kubernetes, [`provider`] turns the provider block into clients, [`resources`] holds one file per HCL type.
+
+pub mod aws;
+pub mod bundle;
+pub mod error;
+pub mod helm;
+pub mod kubernetes;
+pub mod plugin;
+pub mod provider;
+pub mod resources;
+pub mod server;
+pub mod tofu;
+
+pub use error::{Error, Kind};
