@@ -1,0 +1,142 @@
+//! Offline checks of a configuration against its schema's constraints. Unknown values pass.
+
+use regex_lite::Regex;
+
+use super::diagnostics::Diagnostics;
+use super::path::Path;
+use super::schema::{Attribute, Block, Constraints, Text};
+use super::value::Value;
+
+/// Checks every attribute below a block. Text with placeholders goes to `placeholders` first, which refuses unknown words and
+/// says whether there were any; then its final form is not known yet, so no other check applies.
+pub fn validate(block: &Block, config: &Value, placeholders: &dyn Fn(Text, &str) -> Result<bool, String>) -> Diagnostics {
+    let mut diagnostics = Diagnostics::default();
+    Check { placeholders, diagnostics: &mut diagnostics }.block(block, config, &Path::root());
+    diagnostics
+}
+
+/// [`validate`] for schemas without placeholders.
+pub fn validate_plain(block: &Block, config: &Value) -> Diagnostics {
+    validate(block, config, &|_, _| Ok(false))
+}
+
+struct Check<'a> {
+    placeholders: &'a dyn Fn(Text, &str) -> Result<bool, String>,
+    diagnostics: &'a mut Diagnostics,
+}
+
+impl Check<'_> {
+    fn block(&mut self, block: &Block, config: &Value, path: &Path) {
+        for attribute in &block.attributes {
+            let path = path.child(&attribute.name);
+            match config.attr(&attribute.name) {
+                Value::Null if attribute.required_by_validate => self.missing(&path, "argument", &attribute.description),
+                value => self.value(attribute, &attribute.constraints, value, &path),
+            }
+        }
+        for nested in &block.blocks {
+            let path = path.child(&nested.name);
+            let value = config.attr(&nested.name);
+            if nested.required_by_validate && !value.is_unknown() && value.items().is_empty() {
+                self.missing(&path, "block", &nested.block.description);
+            }
+            for (i, item) in value.items().iter().enumerate() {
+                self.block(&nested.block, item, &path.index(i));
+            }
+        }
+    }
+
+    fn missing(&mut self, path: &Path, what: &str, description: &str) {
+        let first = description.lines().next().unwrap_or_default();
+        self.diagnostics.error(path.clone(), format!("missing {what} {path}"), format!("{path} is required. {first}"));
+    }
+
+    fn value(&mut self, attribute: &Attribute, constraints: &Constraints, value: &Value, path: &Path) {
+        let elements = constraints.elements.as_deref();
+        match value {
+            Value::Null | Value::Unknown(_) | Value::Bool(_) => {}
+            Value::Number(number) => {
+                if let Err(right) = check_number(constraints, value.as_i64()) {
+                    self.invalid(path, &number.to_string(), &right);
+                }
+            }
+            Value::String(text) => self.text(attribute, constraints, text, path),
+            Value::List(items) => {
+                self.length(constraints, items.len(), "elements", path);
+                for (i, item) in items.iter().enumerate() {
+                    self.value(attribute, elements.unwrap_or(&Constraints::default()), item, &path.index(i));
+                }
+            }
+            Value::Map(entries) => {
+                self.length(constraints, entries.len(), "entries", path);
+                for (key, item) in entries {
+                    let keys = Constraints { format: constraints.keys, ..Constraints::default() };
+                    self.text(attribute, &keys, key, &path.key(key));
+                    self.value(attribute, elements.unwrap_or(&Constraints::default()), item, &path.key(key));
+                }
+            }
+        }
+    }
+
+    fn text(&mut self, attribute: &Attribute, constraints: &Constraints, text: &str, path: &Path) {
+        let placeholders = match attribute.text {
+            Text::Plain => Ok(false),
+            kind => (self.placeholders)(kind, text),
+        };
+        match placeholders {
+            Ok(true) => {}
+            Ok(false) => {
+                if let Err(right) = check_text(constraints, text) {
+                    self.invalid(path, &format!("{text:?}"), &right);
+                }
+            }
+            Err(right) => self.invalid(path, &format!("{text:?}"), &right),
+        }
+    }
+
+    fn length(&mut self, constraints: &Constraints, length: usize, what: &str, path: &Path) {
+        if let Some(least) = constraints.min_length.filter(|least| length < *least) {
+            self.invalid(path, &format!("{length} {what}"), &format!("at least {least} {what}"));
+        }
+        if let Some(most) = constraints.max_length.filter(|most| length > *most) {
+            self.invalid(path, &format!("{length} {what}"), &format!("at most {most} {what}"));
+        }
+    }
+
+    fn invalid(&mut self, path: &Path, got: &str, right: &str) {
+        self.diagnostics.error(path.clone(), format!("invalid value for {path}"), format!("{path} is {got}; it must be {right}."));
+    }
+}
+
+fn check_number(constraints: &Constraints, number: Option<i64>) -> Result<(), String> {
+    let Some(number) = number else { return Err("a whole number".to_owned()) };
+    let (least, most) = (constraints.minimum.unwrap_or(i64::MIN), constraints.maximum.unwrap_or(i64::MAX));
+    if (least..=most).contains(&number) {
+        return Ok(());
+    }
+    Err(match (constraints.minimum, constraints.maximum) {
+        (Some(least), Some(most)) => format!("between {least} and {most}"),
+        (Some(least), None) => format!("at least {least}"),
+        (_, most) => format!("at most {}", most.unwrap_or(i64::MAX)),
+    })
+}
+
+fn check_text(constraints: &Constraints, text: &str) -> Result<(), String> {
+    if !constraints.one_of.is_empty() && !constraints.one_of.iter().any(|one| one == text) {
+        return Err(format!("one of {}", constraints.one_of.iter().map(|one| format!("{one:?}")).collect::<Vec<_>>().join(", ")));
+    }
+    if let Some(format) = constraints.format {
+        (format.check)(text)?;
+    }
+    let length = text.chars().count();
+    if let Some(most) = constraints.max_length.filter(|most| length > *most) {
+        return Err(format!("at most {most} characters long (it has {length})"));
+    }
+    if let Some(least) = constraints.min_length.filter(|least| length < *least) {
+        return Err(if least == 1 { "not empty".to_owned() } else { format!("at least {least} characters long (it has {length})") });
+    }
+    match &constraints.pattern {
+        Some(pattern) if Regex::new(pattern).is_ok_and(|regex| !regex.is_match(text)) => Err(format!("text that matches {pattern}")),
+        _ => Ok(()),
+    }
+}
