@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# watch.sh OWNER UP DIR   stop the lab in DIR once process OWNER is gone, however it ended, and remove DIR (LAB_KEEP=1 keeps it).
+# UP is the up.sh that is starting the lab: it is ended first, so that nothing starts behind our back.
+set -uo pipefail
+here=$(cd "$(dirname "$0")" && pwd); . "$here/lib.sh"
+run=$3
+# born PID   when it started, in the kernel's ticks: a pid can be given again. Empty for a zombie.
+born() { local s; s=$(cat "/proc/$1/stat" 2>/dev/null) || return 0; set -- ${s##*) }; [ "$1" = Z ] || echo "${20}"; }
+owner=$(born "$1"); up=$(born "$2")
+while [ -n "$owner" ] && [ "$(born "$1")" = "$owner" ] && [ -d "$run/pid" ]; do sleep 0.5; done
+[ -z "$up" ] || [ "$(born "$2")" != "$up" ] || kill -9 "$2" 2>/dev/null
+[ -d "$run/pid" ] || exit 0
+rm -f "$run/pid/watch" "$run/pid/watch.cmd"   # not ourselves
+unset LAB_MEMBER
+"$here/down.sh" "$run"
+[ -n "${LAB_KEEP:-}" ] || rm -rf "$run"
