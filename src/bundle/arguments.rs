@@ -1,0 +1,153 @@
+//! What a user may write in `karpenter_bundle`, and what it computes: the only declaration of each attribute.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Karpenter on one EKS cluster, as one resource: the controller's IAM role with its policies and Pod Identity association,
+/// the interruption queue with its EventBridge rules, the node role with its access entry, the CRDs and the chart.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Arguments {
+    /// The EKS cluster, by name or ARN. The provider's `cluster_name` unless set. Another cluster replaces the bundle.
+    #[schemars(extend("x-tofu" = {"computed": true, "optional": true, "requires_replace": true}))]
+    pub cluster_name: Option<String>,
+    /// Karpenter's version, e.g. `1.14.1`. Unless set, the newest one that the repository offers at create, and kept from then on.
+    #[schemars(extend("x-tofu" = {"computed": true, "optional": true}))]
+    pub version: Option<String>,
+    /// Namespace of the controller, `kube-system` unless set. It is not created.
+    #[schemars(extend("x-tofu" = {"computed": true, "optional": true, "default": "kube-system"}), length(min = 1, max = 63))]
+    pub namespace: Option<String>,
+    /// Name of the controller's service account, `karpenter` unless set.
+    #[schemars(extend("x-tofu" = {"computed": true, "optional": true, "default": "karpenter"}), length(min = 1, max = 253))]
+    pub service_account: Option<String>,
+    /// How the controller gets its AWS credentials. Only `pod_identity` is supported so far.
+    #[schemars(extend("x-tofu" = {"computed": true, "optional": true, "default": "pod_identity"}))]
+    pub credentials: Option<String>,
+    /// Whether a destroy deletes the node pools first and waits for their nodes to go, `false` unless set. Otherwise it refuses while nodes exist.
+    #[schemars(extend("x-tofu" = {"computed": true, "optional": true, "default": false}))]
+    pub force_destroy: Option<bool>,
+    /// Tags of every AWS object that the bundle owns, besides the provider's `default_tags`.
+    pub tags: Option<BTreeMap<String, String>>,
+    /// The Helm chart.
+    pub chart: Option<Chart>,
+    /// The controller's IAM role.
+    pub controller_role: Option<ControllerRole>,
+    /// The nodes' IAM role.
+    pub node_role: Option<NodeRole>,
+    /// The queue through which AWS announces interruptions.
+    pub interruption_queue: Option<InterruptionQueue>,
+    /// How long to wait.
+    pub timeouts: Option<Timeouts>,
+
+    /// Name of the controller's role.
+    #[schemars(extend("x-tofu" = {"computed": true}))]
+    pub controller_role_name: Option<String>,
+    /// ARN of the controller's role.
+    #[schemars(extend("x-tofu" = {"computed": true}))]
+    pub controller_role_arn: Option<String>,
+    /// Name of the nodes' role, as an EC2NodeClass' `role` wants it.
+    #[schemars(extend("x-tofu" = {"computed": true}))]
+    pub node_role_name: Option<String>,
+    /// ARN of the nodes' role.
+    #[schemars(extend("x-tofu" = {"computed": true}))]
+    pub node_role_arn: Option<String>,
+    /// Name of the interruption queue; empty where it is disabled.
+    #[schemars(extend("x-tofu" = {"computed": true}))]
+    pub queue_name: Option<String>,
+    /// ARN of the interruption queue; empty where it is disabled.
+    #[schemars(extend("x-tofu" = {"computed": true}))]
+    pub queue_arn: Option<String>,
+    /// URL of the interruption queue; empty where it is disabled.
+    #[schemars(extend("x-tofu" = {"computed": true}))]
+    pub queue_url: Option<String>,
+    /// Whether the chart's Deployment was ready when last looked at. `true` where the bundle installs no chart.
+    #[schemars(extend("x-tofu" = {"computed": true}))]
+    pub ready: Option<bool>,
+    /// Every object of the bundle by its logical name: `in sync`, `missing`, `not managed`, or what differs from what the bundle wants.
+    #[schemars(extend("x-tofu" = {"computed": true}))]
+    pub objects: Option<BTreeMap<String, String>>,
+    /// ARN of the cluster.
+    #[schemars(extend("x-tofu" = {"computed": true}))]
+    pub cluster_arn: Option<String>,
+    /// The AWS account of the cluster.
+    #[schemars(extend("x-tofu" = {"computed": true}))]
+    pub account_id: Option<String>,
+}
+
+/// The chart: where it is from and what is set.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Chart {
+    /// Whether to install it, `true` unless set. With `false` the bundle is AWS objects only and never contacts the API server.
+    pub create: Option<bool>,
+    /// An OCI repository that holds the chart `karpenter`, a directory, or a `.tgz` file. `oci://public.ecr.aws/karpenter` unless set.
+    pub repository: Option<String>,
+    /// Name of the Helm release, `karpenter` unless set.
+    #[schemars(length(min = 1, max = 53))]
+    pub release_name: Option<String>,
+    /// Values as YAML texts, later ones over earlier ones. Cluster name, queue name and service account are set by the bundle.
+    pub values: Option<Vec<String>>,
+    /// Whether the bundle installs and upgrades the CRDs, `true` unless set. They stay at a destroy.
+    pub manage_crds: Option<bool>,
+    /// Whether to take over a release or CRDs that exist and that the bundle did not make, `false` unless set.
+    pub adopt: Option<bool>,
+    /// Whether to wait until the Deployment is ready, `true` unless set.
+    pub wait: Option<bool>,
+}
+
+/// The controller's role: made by the bundle, or given.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ControllerRole {
+    /// Whether the bundle makes it with its policies, `true` unless set. With `false`, `name` or `arn` says which one to use as it is.
+    pub create: Option<bool>,
+    /// Its name, `CLUSTER-karpenter-controller` unless set.
+    #[schemars(length(min = 1, max = 64))]
+    pub name: Option<String>,
+    /// The ARN of a role that exists, with `create = false`.
+    pub arn: Option<String>,
+    /// IAM path of the role and its policies, `/` unless set. It is fixed once the role exists under its name.
+    pub path: Option<String>,
+    /// ARN of the policy that bounds the role's permissions.
+    pub permissions_boundary: Option<String>,
+}
+
+/// The nodes' role: made by the bundle, or given.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct NodeRole {
+    /// Whether the bundle makes it, `true` unless set. One that exists without the bundle's tag is used and never changed.
+    pub create: Option<bool>,
+    /// Its name, `CLUSTER-karpenter-node-role` unless set.
+    #[schemars(length(min = 1, max = 64))]
+    pub name: Option<String>,
+    /// Roles of further node classes, which the controller may also pass to nodes.
+    pub additional_arns: Option<Vec<String>>,
+}
+
+/// The interruption queue and the rules that feed it.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct InterruptionQueue {
+    /// Whether there is one, `true` unless set.
+    pub enabled: Option<bool>,
+    /// Its name, `CLUSTER-karpenter` unless set.
+    #[schemars(length(min = 1, max = 80))]
+    pub name: Option<String>,
+    /// The KMS key that encrypts it; SQS' own key unless set. The key's policy must let EventBridge use it.
+    pub kms_key_id: Option<String>,
+}
+
+/// How long each operation may take.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Timeouts {
+    /// A create, `10m` unless set.
+    pub create: Option<String>,
+    /// An update, `10m` unless set.
+    pub update: Option<String>,
+    /// A delete, `15m` unless set.
+    pub delete: Option<String>,
+}
