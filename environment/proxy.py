@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "proxy-connection"}
-READS = re.compile(r"^(Get|List|Describe|Head|Simulate|Lookup|AssumeRole|Receive)|^(GET|HEAD) ")
+READS = re.compile(r"^(Get|List|Describe|Head|Simulate|Lookup|AssumeRole|Receive)|^(GET|HEAD|WATCH) ")
 EKS = [  # REST: the operation is in the method and the path
     ("GET", r"/clusters", "ListClusters"), ("GET", r"/clusters/[^/]+", "DescribeCluster"),
     ("GET", r"/clusters/[^/]+/pod-identity-associations", "ListPodIdentityAssociations"),

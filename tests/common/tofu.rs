@@ -1,0 +1,421 @@
+//! A workspace that runs the real `tofu` (or `terraform`) with the provider of this build, as a user would.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde::Deserialize;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::lab::{Lab, find, lab_home, repository, text};
+use super::proxy::Proxy;
+
+const REQUIRED: &str = r#"terraform {
+  required_providers {
+    karpenter = { source = "karpenter-tofu/karpenter" }
+  }
+}
+"#;
+
+/// Which program reads the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// OpenTofu, built with the lab.
+    Tofu,
+    /// Terraform, where the machine has it.
+    Terraform,
+}
+
+impl Engine {
+    /// Terraform where it is on the PATH; says loudly when it is not.
+    pub fn terraform() -> Option<Engine> {
+        let path = std::env::var_os("PATH").expect("PATH is set");
+        let found = std::env::split_paths(&path).any(|dir| dir.join("terraform").is_file());
+        if !found {
+            // straight to the terminal: cargo hides what a passing test prints
+            let line = "\n*** SKIPPED: there is no `terraform` on the PATH, so nothing was tried with Terraform ***\n";
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
+        }
+        found.then_some(Engine::Terraform)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Engine::Tofu => "tofu",
+            Engine::Terraform => "terraform",
+        }
+    }
+}
+
+/// A workspace: a directory with a configuration and a state.
+pub struct Tofu {
+    dir: TempDir,
+    program: PathBuf,
+    env: BTreeMap<String, String>,
+}
+
+impl Tofu {
+    /// A workspace with this `main.tf`; `required_providers` is added where the text has none.
+    pub fn new(lab: &Lab, hcl: &str) -> Tofu {
+        let mut tofu = Tofu::bare(Engine::Tofu, lab.var("PATH"));
+        // what a user's shell would have: AWS. The cluster follows from its name, so KUBECONFIG must not help
+        tofu.env.extend(lab.env().iter().filter(|(name, _)| name.starts_with("AWS_")).map(|(k, v)| (k.clone(), v.clone())));
+        tofu.write("main.tf", hcl);
+        tofu
+    }
+
+    /// A workspace that knows of no lab: no region, no credentials, no endpoint, and every proxy variable pointing at `sink`.
+    pub fn offline(hcl: &str, sink: &str) -> Tofu {
+        let path = std::env::var("PATH").expect("PATH is set");
+        let mut tofu = Tofu::bare(Engine::Tofu, &format!("{}:{path}", lab_home().join("bin").display()));
+        for name in ["AWS_ENDPOINT_URL", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY"] {
+            tofu.env.insert(name.into(), sink.into());
+        }
+        tofu.env.insert("AWS_EC2_METADATA_DISABLED".into(), "true".into());
+        tofu.write("main.tf", hcl);
+        tofu
+    }
+
+    /// A workspace with a copy of a directory of the repository, such as `examples/seed-stack`.
+    pub fn example(lab: &Lab, directory: &str) -> Tofu {
+        let tofu = Tofu::new(lab, "");
+        std::fs::remove_file(tofu.dir().join("main.tf")).expect("written above");
+        let _ = std::fs::remove_file(tofu.dir().join("versions.tf"));
+        for entry in std::fs::read_dir(repository().join(directory)).expect("the example") {
+            let entry = entry.expect("the example's file");
+            if entry.file_type().expect("its type").is_file() && !entry.file_name().to_string_lossy().contains("tfstate") {
+                std::fs::copy(entry.path(), tofu.dir().join(entry.file_name())).expect("it is copied");
+            }
+        }
+        tofu
+    }
+
+    fn bare(engine: Engine, path: &str) -> Tofu {
+        let dir = tempfile::Builder::new().prefix("karpenter-").tempdir().expect("a temporary directory");
+        let provider = Path::new(env!("CARGO_BIN_EXE_terraform-provider-karpenter")).parent().expect("in a directory").display();
+        let overrides: String = ["registry.opentofu.org", "registry.terraform.io"]
+            .map(|host| format!("    \"{host}/karpenter-tofu/karpenter\" = \"{provider}\"\n"))
+            .concat();
+        let rc = dir.path().join(".tofurc");
+        std::fs::write(&rc, format!("provider_installation {{\n  dev_overrides {{\n{overrides}  }}\n}}\n")).expect("it is written");
+        let mut env = BTreeMap::new();
+        let home = dir.path().join(".home");
+        std::fs::create_dir(&home).expect("it is made");
+        for (name, value) in [
+            ("PATH", path),
+            ("HOME", &home.to_string_lossy()),
+            ("TF_CLI_CONFIG_FILE", &rc.to_string_lossy()),
+            ("CHECKPOINT_DISABLE", "1"),
+            ("TF_INPUT", "0"),
+            ("TF_IN_AUTOMATION", "1"),
+        ] {
+            env.insert(name.to_owned(), value.to_owned());
+        }
+        Tofu { program: find(engine.name(), path), dir, env }
+    }
+
+    /// The same with another program.
+    pub fn engine(mut self, engine: Engine) -> Tofu {
+        self.program = find(engine.name(), &self.env["PATH"]);
+        self
+    }
+
+    /// All calls go through `proxy`.
+    pub fn through(self, proxy: &Proxy) -> Tofu {
+        self.env("AWS_ENDPOINT_URL", &proxy.aws)
+    }
+
+    /// Sets a variable of the environment; an empty value removes it.
+    pub fn env(mut self, name: &str, value: &str) -> Tofu {
+        match value {
+            "" => self.env.remove(name),
+            _ => self.env.insert(name.into(), value.into()),
+        };
+        self
+    }
+
+    /// Sets an input variable.
+    pub fn var(self, name: &str, value: &str) -> Tofu {
+        self.env(&format!("TF_VAR_{name}"), value)
+    }
+
+    /// The workspace's directory.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Writes a file of the workspace; for `main.tf`, `required_providers` is added (in `versions.tf`) where the text has none.
+    pub fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.dir().join(name), text).expect("it is written");
+        if name == "main.tf" && !text.contains("required_providers") {
+            std::fs::write(self.dir().join("versions.tf"), REQUIRED).expect("it is written");
+        }
+    }
+
+    /// `validate -json`
+    pub fn validate(&self) -> Outcome {
+        self.run(&["validate", "-json"])
+    }
+
+    /// `plan -json -detailed-exitcode -out`, then `show -json` of that plan.
+    pub fn plan(&self) -> Plan {
+        self.plan_with(&[])
+    }
+
+    /// [`Tofu::plan`] with more arguments, e.g. `-refresh=false`, `-destroy`.
+    pub fn plan_with(&self, args: &[&str]) -> Plan {
+        let outcome = self.run(&[&["plan", "-json", "-detailed-exitcode", "-out=tfplan"], args].concat());
+        let json = match outcome.code {
+            1 => Value::Null,
+            _ => self.json(&["show", "-json", "tfplan"]),
+        };
+        Plan { outcome, json }
+    }
+
+    /// `apply -json -auto-approve`
+    pub fn apply(&self) -> Outcome {
+        self.run(&["apply", "-json", "-auto-approve"])
+    }
+
+    /// `apply -json` of the plan that [`Tofu::plan`] left.
+    pub fn apply_planned(&self) -> Outcome {
+        self.run(&["apply", "-json", "tfplan"])
+    }
+
+    /// `destroy -json -auto-approve`
+    pub fn destroy(&self) -> Outcome {
+        self.run(&["destroy", "-json", "-auto-approve"])
+    }
+
+    /// `import ADDRESS ID`; its diagnostics are text in `stderr`.
+    pub fn import(&self, address: &str, id: &str) -> Outcome {
+        self.run(&["import", address, id])
+    }
+
+    /// `show -json`: the whole state.
+    pub fn show(&self) -> Value {
+        self.json(&["show", "-json"])
+    }
+
+    /// The attributes of a resource in the state; null where there is none.
+    pub fn resource(&self, address: &str) -> Value {
+        let state = self.show();
+        let resources = state["values"]["root_module"]["resources"].as_array().cloned().unwrap_or_default();
+        resources.into_iter().find(|r| r["address"] == address).map_or(Value::Null, |r| r["values"].clone())
+    }
+
+    /// An output's value.
+    pub fn output(&self, name: &str) -> Value {
+        self.json(&["output", "-json", name])
+    }
+
+    /// Any command, e.g. `["untaint", "karpenter_bundle.this"]`, run to its end.
+    pub fn run(&self, args: &[&str]) -> Outcome {
+        self.start(args).wait()
+    }
+
+    /// Any command, not waited for; in a process group of its own, with the plugins that it starts.
+    pub fn start(&self, args: &[&str]) -> Running {
+        let file = |name: &str| File::create(self.dir().join(name)).expect("it is made");
+        let child = self.command(args).stdout(file(".stdout")).stderr(file(".stderr")).process_group(0).spawn().expect("it starts");
+        Running { child, command: args.join(" "), dir: self.dir().to_owned() }
+    }
+
+    /// The command itself, for what the methods here do not do.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(args).current_dir(self.dir()).env_clear().envs(&self.env).stdin(Stdio::null());
+        command
+    }
+
+    fn json(&self, args: &[&str]) -> Value {
+        let output = self.command(args).output().expect("it runs");
+        let printed = super::lab::success(&args.join(" "), &output);
+        serde_json::from_str(&printed).unwrap_or_else(|e| panic!("{}: {e}: {printed}", args.join(" ")))
+    }
+}
+
+/// A command that is running.
+pub struct Running {
+    child: Child,
+    command: String,
+    dir: PathBuf,
+}
+
+impl Running {
+    /// Ends the program and the plugins that it started with SIGKILL, all at once.
+    pub fn kill(mut self) {
+        let group = format!("-{}", self.child.id());
+        let status = Command::new("bash").args(["-c", "kill -9 -- \"$1\"", "bash", &group]).status().expect("bash runs");
+        assert!(status.success(), "the process group {group} is there");
+        let _ = self.child.wait();
+    }
+
+    /// Waits for its end.
+    pub fn wait(mut self) -> Outcome {
+        let status = self.child.wait().expect("it ends");
+        let read = |name: &str| text(&std::fs::read(self.dir.join(name)).expect("its output"));
+        let (stdout, stderr) = (read(".stdout"), read(".stderr"));
+        Outcome { command: self.command, code: status.code().unwrap_or(-1), diagnostics: diagnostics(&stdout), stdout, stderr }
+    }
+}
+
+/// How a command ended.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Its arguments.
+    pub command: String,
+    /// The exit code; -1 for a signal.
+    pub code: i32,
+    /// What `-json` reported, without the warning about development overrides.
+    pub diagnostics: Vec<Diagnostic>,
+    /// As printed.
+    pub stdout: String,
+    /// As printed.
+    pub stderr: String,
+}
+
+impl Outcome {
+    /// Fails the test unless the command succeeded.
+    #[track_caller]
+    pub fn ok(self) -> Outcome {
+        assert!(self.code == 0, "{} ended with {}:\n{}{}\n{}", self.command, self.code, self.told(), self.stderr, self.rest());
+        self
+    }
+
+    /// Fails the test unless the command failed with a diagnostic.
+    #[track_caller]
+    pub fn err(self) -> Outcome {
+        assert!(self.code == 1, "{} ended with {}, not with an error:\n{}", self.command, self.code, self.told());
+        self
+    }
+
+    /// The errors.
+    pub fn errors(&self) -> Vec<&Diagnostic> {
+        self.diagnostics.iter().filter(|d| d.severity == "error").collect()
+    }
+
+    /// The warnings.
+    pub fn warnings(&self) -> Vec<&Diagnostic> {
+        self.diagnostics.iter().filter(|d| d.severity == "warning").collect()
+    }
+
+    fn told(&self) -> String {
+        self.diagnostics.iter().map(|d| format!("{d:#?}\n")).collect()
+    }
+
+    fn rest(&self) -> &str {
+        if self.diagnostics.is_empty() { &self.stdout } else { "" }
+    }
+}
+
+/// One diagnostic of `-json` output.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Diagnostic {
+    /// `error` or `warning`.
+    pub severity: String,
+    /// Its first line.
+    pub summary: String,
+    /// The rest.
+    #[serde(default)]
+    pub detail: String,
+    /// The resource's address.
+    #[serde(default)]
+    pub address: String,
+    /// Where in the configuration.
+    #[serde(default)]
+    pub range: Value,
+    /// The configuration's text there.
+    #[serde(default)]
+    pub snippet: Value,
+}
+
+impl Diagnostic {
+    /// Summary and detail.
+    pub fn text(&self) -> String {
+        format!("{}\n{}", self.summary, self.detail)
+    }
+
+    /// `main.tf:12`, or nothing.
+    pub fn place(&self) -> String {
+        match (self.range["filename"].as_str(), self.range["start"]["line"].as_u64()) {
+            (Some(file), Some(line)) => format!("{file}:{line}"),
+            _ => String::new(),
+        }
+    }
+
+    /// The line of the configuration that it points at, trimmed.
+    pub fn code(&self) -> &str {
+        self.snippet["code"].as_str().unwrap_or_default().trim()
+    }
+}
+
+/// A plan.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// How the command ended: 0 is an empty plan, 2 a plan with changes.
+    pub outcome: Outcome,
+    /// `show -json` of it; null when it failed.
+    pub json: Value,
+}
+
+impl Plan {
+    /// Fails the test unless there is a plan.
+    #[track_caller]
+    pub fn ok(mut self) -> Plan {
+        if self.outcome.code == 2 {
+            self.outcome.code = 0;
+            self.outcome = self.outcome.ok();
+            self.outcome.code = 2;
+        } else {
+            self.outcome = self.outcome.ok();
+        }
+        self
+    }
+
+    /// Fails the test unless the plan changes nothing, by its exit code and by its content.
+    #[track_caller]
+    pub fn empty(self) -> Plan {
+        let plan = self.ok();
+        assert!(plan.outcome.code == 0 && plan.changes().is_empty(), "not empty: {:?}\n{:#}", plan.changes(), plan.json["resource_changes"]);
+        plan
+    }
+
+    /// `ADDRESS: ACTIONS` of everything that is not a no-op, sorted, e.g. `karpenter_nodepool.a: delete, create`.
+    pub fn changes(&self) -> Vec<String> {
+        let changes = self.json["resource_changes"].as_array().cloned().unwrap_or_default();
+        let words = |c: &Value| c["change"]["actions"].as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(", ");
+        let address = |c: &Value| c["address"].as_str().unwrap_or_default().to_owned();
+        let mut lines: Vec<String> = changes.iter().map(|c| (address(c), words(c))).filter(|c| c.1 != "no-op").map(|(a, w)| format!("{a}: {w}")).collect();
+        lines.sort();
+        lines
+    }
+
+    /// The `change` of one resource: actions, before, after, after_unknown, replace_paths.
+    pub fn change(&self, address: &str) -> Value {
+        let changes = self.json["resource_changes"].as_array().cloned().unwrap_or_default();
+        changes.into_iter().find(|c| c["address"] == address).map_or(Value::Null, |c| c["change"].clone())
+    }
+}
+
+/// The diagnostics in `-json` output: one object of `validate`, or one message a line.
+fn diagnostics(stdout: &str) -> Vec<Diagnostic> {
+    let parse = |value: &Value| serde_json::from_value::<Diagnostic>(without_nulls(value)).expect("a diagnostic");
+    let whole: Value = serde_json::from_str(stdout).unwrap_or_default();
+    let found: Vec<Diagnostic> = match whole["diagnostics"].as_array() {
+        Some(all) => all.iter().map(parse).collect(),
+        None => {
+            let messages = stdout.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            messages.filter(|m| m["type"] == "diagnostic").map(|m| parse(&m["diagnostic"])).collect()
+        }
+    };
+    found.into_iter().filter(|d| !d.summary.contains("development overrides")).collect()
+}
+
+fn without_nulls(value: &Value) -> Value {
+    let fields = value.as_object().cloned().unwrap_or_default();
+    Value::Object(fields.into_iter().filter(|(_, v)| !v.is_null()).collect())
+}
