@@ -1,7 +1,11 @@
 //! The plugin framework: values, schemas, plans. Knows neither AWS nor Kubernetes.
 
 pub mod convert;
+pub mod decode;
 pub mod diagnostics;
+pub mod json;
+pub mod msgpack;
+mod number;
 pub mod path;
 pub mod plan;
 pub mod resource;
