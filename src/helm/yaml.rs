@@ -1,0 +1,372 @@
+//! YAML as Helm and Kubernetes read and write it: version 1.1's scalars, duplicate keys last-wins, JSON's values.
+//!
+//! libyaml's scanner and emitter (in safe Rust) decide what is well-formed and how a scalar is quoted, since Go's package is a port
+//! of the same code; what a scalar means is decided here.
+
+use libyaml_safer::{Emitter, Event, EventData, MappingStyle, Parser, ScalarStyle, SequenceStyle};
+use serde_json::{Number, Value};
+
+use super::Map;
+
+/// Nested deeper than this is refused, and so are aliases that expand to more nodes than this many thousands.
+const MAX_DEPTH: usize = 100;
+const MAX_NODES: usize = 500_000;
+
+/// The first document of a text; null when it holds none. The error is one line with line and column.
+pub fn parse(text: &str) -> Result<Value, String> {
+    Ok(parse_all(text)?.into_iter().next().unwrap_or(Value::Null))
+}
+
+/// Every document of a text.
+pub fn parse_all(text: &str) -> Result<Vec<Value>, String> {
+    // the scanner panics when a block scalar ends without a line break; whatever else it trips over must not end the process
+    let text = if text.ends_with('\n') { text.to_owned() } else { format!("{text}\n") };
+    std::panic::catch_unwind(|| compose_all(&text)).unwrap_or_else(|_| Err("the text cannot be scanned as YAML".to_owned()))
+}
+
+fn compose_all(text: &str) -> Result<Vec<Value>, String> {
+    let mut bytes = text.as_bytes();
+    let mut parser = Parser::new();
+    parser.set_input_string(&mut bytes);
+    let mut composer = Composer { next: Box::new(move || parser.parse().map_err(|e| e.to_string())), anchors: vec![], nodes: 0 };
+    let mut documents = vec![];
+    loop {
+        match composer.event()? {
+            EventData::DocumentStart { .. } => {
+                composer.anchors.clear();
+                let first = composer.event()?;
+                documents.push(composer.value(first, 0)?.value);
+            }
+            EventData::StreamEnd => return Ok(documents),
+            _ => {}
+        }
+    }
+}
+
+struct Composer<'p> {
+    next: Box<dyn FnMut() -> Result<Event, String> + 'p>,
+    anchors: Vec<(String, Node)>,
+    nodes: usize,
+}
+
+/// A value, and whether it is the merge key `<<`.
+#[derive(Clone)]
+struct Node {
+    value: Value,
+    merge: bool,
+    size: usize,
+}
+
+impl Composer<'_> {
+    fn event(&mut self) -> Result<EventData, String> {
+        Ok((self.next)()?.data)
+    }
+
+    fn value(&mut self, event: EventData, depth: usize) -> Result<Node, String> {
+        if depth > MAX_DEPTH {
+            return Err(format!("nested deeper than {MAX_DEPTH} levels"));
+        }
+        let before = self.nodes;
+        self.nodes += 1;
+        let (anchor, value, merge) = match event {
+            EventData::Alias { anchor } => {
+                let found = self.anchors.iter().rev().find(|(name, _)| *name == anchor).map(|(_, node)| node.clone());
+                let node = found.ok_or_else(|| format!("unknown anchor '{anchor}' referenced"))?;
+                self.nodes += node.size;
+                if self.nodes > MAX_NODES {
+                    return Err("aliases expand to too much".to_owned());
+                }
+                return Ok(node);
+            }
+            EventData::Scalar { anchor, tag, value, style, .. } => {
+                let plain = style == ScalarStyle::Plain;
+                (anchor, scalar(tag.as_deref(), &value, plain)?, plain && tag.is_none() && value == "<<")
+            }
+            EventData::SequenceStart { anchor, .. } => {
+                let mut list = vec![];
+                loop {
+                    match self.event()? {
+                        EventData::SequenceEnd => break,
+                        event => list.push(self.value(event, depth + 1)?.value),
+                    }
+                }
+                (anchor, Value::Array(list), false)
+            }
+            EventData::MappingStart { anchor, .. } => (anchor, Value::Object(self.mapping(depth)?), false),
+            other => return Err(format!("unexpected {other:?}")),
+        };
+        let node = Node { value, merge, size: self.nodes - before };
+        if let Some(anchor) = anchor {
+            self.anchors.push((anchor, node.clone()));
+        }
+        Ok(node)
+    }
+
+    fn mapping(&mut self, depth: usize) -> Result<Map, String> {
+        let mut map = Map::new();
+        loop {
+            let key = match self.event()? {
+                EventData::MappingEnd => return Ok(map),
+                event => self.value(event, depth + 1)?,
+            };
+            let event = self.event()?;
+            let value = self.value(event, depth + 1)?.value;
+            if key.merge {
+                merge_key(&mut map, value)?;
+            } else {
+                map.insert(key_text(key.value)?, value);
+            }
+        }
+    }
+}
+
+fn merge_key(map: &mut Map, value: Value) -> Result<(), String> {
+    match value {
+        Value::Object(from) => map.extend(from),
+        // the first of several wins
+        Value::Array(list) => list.into_iter().rev().try_for_each(|from| match from {
+            Value::Object(from) => {
+                map.extend(from);
+                Ok(())
+            }
+            _ => Err("map merge requires map or sequence of maps as the value"),
+        })?,
+        _ => return Err("map merge requires map or sequence of maps as the value".to_owned()),
+    }
+    Ok(())
+}
+
+fn key_text(key: Value) -> Result<String, String> {
+    match key {
+        Value::String(text) => Ok(text),
+        Value::Bool(_) | Value::Number(_) => Ok(key.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => Err(format!("{key} cannot be a key")),
+    }
+}
+
+fn scalar(tag: Option<&str>, text: &str, plain: bool) -> Result<Value, String> {
+    let kind = tag.unwrap_or_default().trim_start_matches("tag:yaml.org,2002:");
+    match kind {
+        "" if plain => resolve(text),
+        "" | "!" | "str" => Ok(Value::String(text.to_owned())),
+        "int" | "float" | "bool" | "null" => {
+            let value = resolve(text)?;
+            let fits = match &value {
+                Value::Null => kind == "null",
+                Value::Bool(_) => kind == "bool",
+                Value::Number(n) => kind == "float" || (kind == "int" && !n.is_f64()),
+                _ => false,
+            };
+            if fits { Ok(value) } else { Err(format!("cannot decode {text:?} as a !!{kind}")) }
+        }
+        "binary" => {
+            use base64::Engine;
+            let bytes = base64::engine::general_purpose::STANDARD.decode(text.split_whitespace().collect::<String>());
+            let bytes = bytes.map_err(|_| "!!binary value contains invalid base64 data".to_owned())?;
+            Ok(Value::String(String::from_utf8_lossy(&bytes).into_owned()))
+        }
+        _ => Ok(Value::String(text.to_owned())),
+    }
+}
+
+/// What a plain scalar means in YAML 1.1 as Go reads it.
+fn resolve(text: &str) -> Result<Value, String> {
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => return Ok(Value::Null),
+        "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => return Ok(Value::Bool(true)),
+        "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => return Ok(Value::Bool(false)),
+        ".nan" | ".NaN" | ".NAN" => return Err("not a number (.nan) is no JSON value".to_owned()),
+        ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" | "-.inf" | "-.Inf" | "-.INF" => {
+            return Err("infinity (.inf) is no JSON value".to_owned());
+        }
+        _ => {}
+    }
+    let string = || Ok(Value::String(text.to_owned()));
+    if !text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.')) || timestamp(text) {
+        return string();
+    }
+    let plain: String = if text.starts_with('.') { text.to_owned() } else { text.chars().filter(|c| *c != '_').collect() };
+    if let Some(integer) = integer(&plain) {
+        return Ok(integer);
+    }
+    if !decimal(&plain) {
+        return string();
+    }
+    match plain.parse::<f64>() {
+        Ok(float) if float.is_finite() => Ok(number(float)),
+        _ => string(),
+    }
+}
+
+/// A float as JSON has it: whole numbers are integers, as Go's encoder writes them.
+pub fn number(float: f64) -> Value {
+    // the bounds are those up to which a float converts to an integer without a change
+    if float.fract() == 0.0 && (-9.2e18..=9.2e18).contains(&float) {
+        return Value::Number(Number::from(float as i64));
+    }
+    if float.fract() == 0.0 && (0.0..1.8e19).contains(&float) {
+        return Value::Number(Number::from(float as u64));
+    }
+    Number::from_f64(float).map_or(Value::Null, Value::Number)
+}
+
+/// Go's ParseInt with base 0: a sign, then 0x, 0o, 0b, a leading 0 for octal, or decimal.
+fn integer(text: &str) -> Option<Value> {
+    let (negative, digits) = match text.as_bytes().first()? {
+        b'-' => (true, &text[1..]),
+        b'+' => (false, &text[1..]),
+        _ => (false, text),
+    };
+    let (radix, digits) = match digits.as_bytes() {
+        [b'0', b'x' | b'X', ..] => (16, &digits[2..]),
+        [b'0', b'o' | b'O', ..] => (8, &digits[2..]),
+        [b'0', b'b' | b'B', ..] => (2, &digits[2..]),
+        [b'0', _, ..] => (8, &digits[1..]),
+        _ => (10, digits),
+    };
+    if digits.is_empty() || !digits.chars().all(|c| c.is_digit(radix)) {
+        return None;
+    }
+    let magnitude = u64::from_str_radix(digits, radix).ok()?;
+    if negative {
+        return i64::try_from(-i128::from(magnitude)).ok().map(|n| Value::Number(n.into()));
+    }
+    // Go's ParseUint takes no sign
+    (i64::try_from(magnitude).is_ok() || !text.starts_with('+')).then(|| Value::Number(magnitude.into()))
+}
+
+/// `^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$`
+fn decimal(text: &str) -> bool {
+    let text = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, Some(exponent.strip_prefix(['-', '+']).unwrap_or(exponent))),
+        None => (text, None),
+    };
+    let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let mantissa = digits(whole) && digits(fraction) && (!whole.is_empty() || !fraction.is_empty());
+    mantissa && exponent.is_none_or(|e| !e.is_empty() && digits(e))
+}
+
+/// Could a reader of version 1.1 take it for a date? Such a scalar stays text, but is written in quotes.
+fn timestamp(text: &str) -> bool {
+    let date = text.split(['T', 't', ' ']).next().unwrap_or_default();
+    let parts: Vec<&str> = date.split('-').collect();
+    parts.len() == 3 && parts[0].len() == 4 && parts.iter().all(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// Writes a value as `sigs.k8s.io/yaml` does: sorted keys, block style, quotes wherever a reader could take text for something else.
+pub fn write(value: &Value) -> Result<String, String> {
+    let mut out = vec![];
+    let mut emitter = Emitter::new();
+    emitter.set_output(&mut out);
+    emitter.set_unicode(true);
+    emitter.set_width(-1);
+    let mut events = vec![Event::stream_start(libyaml_safer::Encoding::Utf8), Event::document_start(None, &[], true)];
+    write_events(value, &mut events);
+    events.push(Event::document_end(true));
+    events.push(Event::stream_end());
+    for event in events {
+        emitter.emit(event).map_err(|e| e.to_string())?;
+    }
+    emitter.flush().map_err(|e| e.to_string())?;
+    drop(emitter);
+    let text = String::from_utf8(out).map_err(|e| e.to_string())?;
+    Ok(text.strip_suffix("...\n").map(str::to_owned).unwrap_or(text))
+}
+
+fn write_events(value: &Value, events: &mut Vec<Event>) {
+    let mut scalar = |text: &str, style| events.push(Event::scalar(None, None, text, true, true, style));
+    match value {
+        Value::Null => scalar("null", ScalarStyle::Plain),
+        Value::Bool(b) => scalar(if *b { "true" } else { "false" }, ScalarStyle::Plain),
+        Value::Number(n) => scalar(&number_text(n), ScalarStyle::Plain),
+        Value::String(text) if text.contains('\n') => scalar(text, ScalarStyle::Literal),
+        Value::String(text) if reads_as_text(text) => scalar(text, ScalarStyle::Plain),
+        Value::String(text) => scalar(text, ScalarStyle::DoubleQuoted),
+        Value::Array(list) => {
+            let style = if list.is_empty() { SequenceStyle::Flow } else { SequenceStyle::Block };
+            events.push(Event::sequence_start(None, None, true, style));
+            list.iter().for_each(|item| write_events(item, events));
+            events.push(Event::sequence_end());
+        }
+        Value::Object(map) => {
+            let style = if map.is_empty() { MappingStyle::Flow } else { MappingStyle::Block };
+            events.push(Event::mapping_start(None, None, true, style));
+            let mut keys: Vec<&String> = map.keys().collect();
+            keys.sort();
+            for key in keys {
+                write_events(&Value::String(key.clone()), events);
+                write_events(&map[key.as_str()], events);
+            }
+            events.push(Event::mapping_end());
+        }
+    }
+}
+
+fn number_text(number: &Number) -> String {
+    match number.as_f64() {
+        Some(float) if number.is_f64() => super::template::format::float(float),
+        _ => number.to_string(),
+    }
+}
+
+fn reads_as_text(text: &str) -> bool {
+    // 1.1 has numbers of base 60 (1:20), 1.2 has none of 1.1's yes and no: whatever begins like a number with a colon is quoted
+    let base60 = text.contains(':') && text.trim_start_matches(['-', '+']).starts_with(|c: char| c.is_ascii_digit());
+    text != "<<" && text != "=" && !timestamp(text) && !base60 && matches!(resolve(text), Ok(Value::String(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn scalars_mean_what_go_reads() {
+        let cases = [
+            ("yes", json!(true)), ("Off", json!(false)), ("y", json!(true)), ("010", json!(8)), ("0x1F", json!(31)), ("1_000", json!(1000)),
+            ("08", json!(8)), ("1e3", json!(1000)), (".5", json!(0.5)), ("1.", json!(1)), ("18446744073709551615", json!(u64::MAX)),
+            ("~", json!(null)), ("", json!(null)), ("2020-01-01", json!("2020-01-01")), ("1:20", json!("1:20")), ("\"1\"", json!("1")),
+            ("1Gi", json!("1Gi")), ("-", json!([null])), ("-5", json!(-5)), ("+7", json!(7)), ("!!str 5", json!("5")), ("0o17", json!(15)),
+            ("1.5e-7", json!(1.5e-7)), ("v1", json!("v1")), ("-x", json!("-x")), ("<<", json!("<<")), ("{a: 1, a: 2}", json!({"a": 2})),
+            ("{1: a, true: b, 1.5: c}", json!({"1": "a", "true": "b", "1.5": "c"})), ("!local x", json!("x")),
+        ];
+        for (text, value) in cases {
+            assert_eq!(parse(text).unwrap(), value, "{text}");
+        }
+        assert!(parse(".nan").is_err());
+        assert!(parse("a: b: c").is_err());
+        assert!(parse("{? : 1}").is_err());
+    }
+
+    #[test]
+    fn anchors_merge_keys_and_documents() {
+        let text = "base: &b {x: 1, y: 2}\nuse: {<<: *b, y: 3}\nagain: *b\n---\n- 1\n---\n";
+        let all = parse_all(text).unwrap();
+        assert_eq!(all, [json!({"base": {"x": 1, "y": 2}, "use": {"x": 1, "y": 3}, "again": {"x": 1, "y": 2}}), json!([1]), json!(null)]);
+        let bomb = (1..30).fold("a0: &a0 x\n".to_owned(), |s, i| format!("{s}a{i}: &a{i} [*a{0}, *a{0}]\n", i - 1));
+        assert!(parse(&bomb).is_err());
+        assert!(parse(&"[".repeat(100_000)).is_err());
+    }
+
+    #[test]
+    fn block_scalars_need_no_last_line_break() {
+        assert_eq!(parse("a: |\n  text").unwrap(), json!({"a": "text\n"}));
+        assert_eq!(parse("a: \"x\ny\"").unwrap(), json!({"a": "x y"}), "a quoted scalar continued at column 0");
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let tricky = [
+            "true", "y", "null", "~", "1", "1.0", "0x1", "1e3", "2020-01-01", "12:30:45", "", " x", "x ", "a: b", "a #b", "- x", "{{ x }}", "[a]",
+            "*a", "&a", "!x", "%x", "@x", "`x`", "'", "\"", "a\nb", "a\nb\n", "\n", "a \n b", "\ta", "ü", "\u{1F600}", "\u{7}", "<<", "=", ".inf",
+            "0o7", "1_0", "#", "?", ":", "-", "a:", "|", ">", "  lead\nx", "trail  \nx\n\n",
+        ];
+        let value = json!({"list": tricky, "map": {"b": [], "a": {}, "n": [1, 1.5, 1e30, 1e-7, u64::MAX]}, "1": true, "yes": null});
+        let text = write(&value).unwrap();
+        assert_eq!(parse(&text).unwrap(), value, "{text}");
+        assert_eq!(write(&json!({"b": "yes", "a": ["x", {"k": 1}]})).unwrap(), "a:\n- x\n- k: 1\nb: \"yes\"\n");
+        assert_eq!(write(&json!("x")).unwrap(), "x\n");
+    }
+}
