@@ -1,0 +1,290 @@
+//! From the provider block to clients: one DescribeCluster per process and cluster, everything else when first needed.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use aws_credential_types::provider::SharedCredentialsProvider;
+use tokio::sync::{Mutex, OnceCell, watch};
+
+use super::cluster::{Cluster, describe, identify};
+use super::config::{self, ChartRegistry, Read};
+use crate::aws::arn::ClusterRef;
+use crate::aws::config::{AssumeRole, Chain, Endpoints, Settings};
+use crate::aws::{self, token::Tokens};
+use crate::kubernetes::client::{self, Access};
+use crate::kubernetes::watch::Watches;
+use crate::tofu::schema::Schema;
+use crate::tofu::value::Value;
+use crate::{Error, Kind};
+
+/// The provider block's arguments without which AWS cannot be reached.
+const FOR_AWS: [&str; 5] = ["region", "profile", "assume_role", "endpoints", "max_retries"];
+
+/// How long a failed connection is remembered: long enough for a walk's other resources not to repeat the call, short enough
+/// that a cluster made during the same walk is found.
+const FAILURE: Duration = Duration::from_secs(2);
+
+/// Everything that outlives a request: the provider block and the connections made so far.
+pub struct Connections {
+    schema: Schema,
+    read: RwLock<Arc<Read>>,
+    chain: OnceCell<Chain>,
+    clusters: Mutex<HashMap<(String, String), Arc<Mutex<Slot>>>>,
+    stopped: watch::Sender<bool>,
+}
+
+/// Which cluster a resource belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClusterChoice {
+    /// This one: a name or an ARN.
+    Named(String),
+    /// Not known before apply.
+    Unknown,
+    /// Neither the resource nor the provider block says.
+    None,
+}
+
+#[derive(Default)]
+struct Slot {
+    connection: Option<Arc<Connection>>,
+    failure: Option<(Instant, Error)>,
+}
+
+/// Clients of one cluster.
+pub struct Connection {
+    /// The cluster.
+    pub cluster: Cluster,
+    /// AWS clients of its region.
+    pub aws: aws::Clients,
+    /// Watches that waits share.
+    pub watches: Watches,
+    credentials: SharedCredentialsProvider,
+    /// `None`: the `kubernetes` block is unknown.
+    access: Option<Access>,
+    kube: OnceCell<kube::Client>,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Connections {
+    /// Not configured: as with an empty provider block.
+    pub fn new() -> Self {
+        Connections {
+            schema: config::schema(),
+            read: RwLock::default(),
+            chain: OnceCell::new(),
+            clusters: Mutex::default(),
+            stopped: watch::Sender::new(false),
+        }
+    }
+
+    /// Takes the provider block. Makes no calls.
+    pub fn configure(&self, config: &Value) {
+        let read = Arc::new(config::read(&self.schema, config));
+        *self.read.write().unwrap_or_else(PoisonError::into_inner) = read;
+    }
+
+    /// Tags for every AWS object.
+    ///
+    /// # Errors
+    /// [`Kind::ConfigUnknown`].
+    pub fn default_tags(&self) -> Result<BTreeMap<String, String>, Error> {
+        let read = self.read();
+        known(&read, &["default_tags"])?;
+        Ok(read.config.default_tags.clone().and_then(|d| d.tags).unwrap_or_default())
+    }
+
+    /// Credentials of the chart registry, where the provider block has any.
+    ///
+    /// # Errors
+    /// [`Kind::ConfigUnknown`].
+    pub fn registry_auth(&self) -> Result<Option<ChartRegistry>, Error> {
+        let read = self.read();
+        known(&read, &["chart_registry"])?;
+        Ok(read.config.chart_registry.clone())
+    }
+
+    /// The cluster of a resource: its own `cluster_name` counts first, then the provider block's.
+    pub fn cluster(&self, own: &Value) -> ClusterChoice {
+        let read = self.read();
+        match (own, &read.config.cluster_name) {
+            (Value::String(name), _) => ClusterChoice::Named(name.clone()),
+            (Value::Unknown(_), _) => ClusterChoice::Unknown,
+            (_, Some(name)) => ClusterChoice::Named(name.clone()),
+            (_, None) if read.unknown.contains("cluster_name") => ClusterChoice::Unknown,
+            (_, None) => ClusterChoice::None,
+        }
+    }
+
+    /// [`Self::connect`] for a resource's choice. Without a cluster's name but with a `kubernetes` block, the account comes from STS.
+    ///
+    /// # Errors
+    /// As [`Self::connect`]; [`Kind::ConfigUnknown`] for an unknown choice; [`Kind::Invalid`] where nothing names a cluster.
+    pub async fn choose(&self, choice: &ClusterChoice) -> Result<Arc<Connection>, Error> {
+        match choice {
+            ClusterChoice::Named(name) => self.connect(name).await,
+            ClusterChoice::Unknown => Err(unknown("cluster_name")),
+            ClusterChoice::None => {
+                let read = self.read();
+                known(&read, &["kubernetes"])?;
+                if read.config.kubernetes.is_none() {
+                    return Err(Error::new(Kind::Invalid, "find the cluster", "no cluster is named")
+                        .remedy("Set `cluster_name` in the provider block or on the resource."));
+                }
+                self.connect("").await
+            }
+        }
+    }
+
+    /// The connection to a cluster, given by name or ARN: made once, concurrent callers share the call.
+    ///
+    /// # Errors
+    /// [`Kind::NoCredentials`], [`Kind::ConfigUnknown`], [`Kind::NotFound`] (EKS knows no such cluster), [`Kind::Forbidden`] and
+    /// [`Kind::Unauthorized`] (AWS refuses), [`Kind::Invalid`] (no region, no name), [`Kind::Unavailable`].
+    pub async fn connect(&self, choice: &str) -> Result<Arc<Connection>, Error> {
+        let read = self.read();
+        known(&read, &FOR_AWS)?;
+        let wanted = match choice {
+            "" => ClusterRef { name: String::new(), region: None, arn: None },
+            name => ClusterRef::parse(name)?,
+        };
+        let chain = self.chain.get_or_init(|| async { Chain::load(&settings(&read)).await }).await;
+        let region = match &wanted.region {
+            Some(region) => region.clone(),
+            None => chain.region().await?,
+        };
+        let slot = self.clusters.lock().await.entry((region.clone(), wanted.name.clone())).or_default().clone();
+        let connection = slot.lock().await.get_or_open(open(&read, chain, &region, &wanted.name)).await?;
+        match &wanted.arn {
+            Some(arn) if *arn != connection.cluster.arn => {
+                let message = format!("the credentials reach {:?} instead", connection.cluster.arn);
+                Err(Error::new(Kind::Invalid, format!("connect to cluster {arn:?}"), message)
+                    .remedy("Use credentials of the account in the ARN, for instance by `assume_role`."))
+            }
+            _ => Ok(connection),
+        }
+    }
+
+    /// The user wants to stop.
+    pub fn stop(&self) {
+        self.stopped.send_replace(true);
+    }
+
+    /// Comes back when the user wants to stop: waits are to end then.
+    pub async fn stopped(&self) {
+        // It cannot fail: the sender lives as long as we do.
+        let _ = self.stopped.subscribe().wait_for(|stopped| *stopped).await;
+    }
+
+    fn read(&self) -> Arc<Read> {
+        self.read.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Slot {
+    async fn get_or_open(&mut self, open: impl Future<Output = Result<Connection, Error>>) -> Result<Arc<Connection>, Error> {
+        if let Some(connection) = &self.connection {
+            return Ok(connection.clone());
+        }
+        if let Some((at, error)) = &self.failure
+            && at.elapsed() < FAILURE
+        {
+            return Err(again(error));
+        }
+        let connection = Arc::new(open.await.inspect_err(|error| self.failure = Some((Instant::now(), again(error))))?);
+        // A cluster that is being created has no endpoint yet: ask again next time.
+        if connection.cluster.name.is_empty() || !connection.cluster.endpoint.is_empty() {
+            self.connection = Some(connection.clone());
+        }
+        Ok(connection)
+    }
+}
+
+impl Connection {
+    /// The Kubernetes client, made when first needed.
+    ///
+    /// # Errors
+    /// [`Kind::ConfigUnknown`] where the `kubernetes` block is unknown or the cluster has no endpoint yet; [`Kind::Invalid`] for
+    /// certificates or a kubeconfig that cannot be read; what a credential plugin says.
+    pub async fn kube(&self) -> Result<kube::Client, Error> {
+        let access = self.access.as_ref().ok_or_else(|| unknown("kubernetes"))?;
+        let tokens = || Arc::new(Tokens::new(self.credentials.clone(), &self.cluster.name, &self.cluster.region));
+        self.kube.get_or_try_init(|| client::connect(access, tokens)).await.cloned()
+    }
+}
+
+/// At the plan of a create, what is not there yet is no error: `Ok` says that everything which depends on it is to be planned as
+/// unknown. What AWS refuses stays an error.
+///
+/// # Errors
+/// The same error, where it is one at plan, too.
+pub fn at_plan(error: Error) -> Result<(), Error> {
+    match error.kind {
+        Kind::NoCredentials | Kind::NotFound | Kind::ConfigUnknown => Ok(()),
+        _ => Err(error),
+    }
+}
+
+fn settings(read: &Read) -> Settings {
+    let config = &read.config;
+    let assume_role = config.assume_role.clone().map(|config::AssumeRole { role_arn, session_name, external_id, duration }| AssumeRole {
+        role_arn,
+        session_name,
+        external_id,
+        duration: duration.as_deref().and_then(config::duration),
+    });
+    let config::Endpoints { eks, iam, sqs, eventbridge, sts } = config.endpoints.clone().unwrap_or_default();
+    Settings {
+        region: config.region.clone(),
+        profile: config.profile.clone(),
+        assume_role,
+        endpoints: Endpoints { eks, iam, sqs, eventbridge, sts },
+        max_attempts: config.max_retries.map(|retries| retries.saturating_add(1)),
+    }
+}
+
+async fn open(read: &Read, chain: &Chain, region: &str, name: &str) -> Result<Connection, Error> {
+    let aws = chain.clients(region);
+    let cluster = if name.is_empty() { identify(&aws, region).await? } else { describe(&aws, region, name).await? };
+    // A `kubernetes` block is about the provider block's own cluster; another one that a resource names is reached as EKS says.
+    let applies = match read.config.cluster_name.as_deref().map(ClusterRef::parse) {
+        Some(Ok(own)) => own.name == name && own.region.is_none_or(|own| own == region),
+        Some(Err(_)) | None => true,
+    };
+    let access = match (applies, known(read, &["kubernetes"])) {
+        (false, _) => Some(Access::new(&cluster, None)),
+        (true, Ok(())) => Some(Access::new(&cluster, read.config.kubernetes.as_ref())),
+        (true, Err(_)) => None,
+    };
+    Ok(Connection { cluster, aws, watches: Watches::default(), credentials: chain.credentials(), access, kube: OnceCell::new() })
+}
+
+fn known(read: &Read, names: &[&str]) -> Result<(), Error> {
+    match names.iter().find(|name| read.unknown.contains(**name)) {
+        Some(name) => Err(unknown(name)),
+        None => Ok(()),
+    }
+}
+
+fn unknown(what: &str) -> Error {
+    Error::new(Kind::ConfigUnknown, "connect to the cluster", format!("the provider's `{what}` is not known yet"))
+}
+
+/// The same error once more; its source stays with the first.
+fn again(error: &Error) -> Error {
+    let Error { kind, action, message, remedy, causes, path, source: _ } = error;
+    Error {
+        kind: *kind,
+        action: action.clone(),
+        message: message.clone(),
+        remedy: remedy.clone(),
+        causes: causes.clone(),
+        path: path.clone(),
+        source: None,
+    }
+}
