@@ -14,10 +14,9 @@ pub use connections::{ClusterChoice, Connection, Connections, at_plan};
 
 use crate::resources;
 use crate::tofu::diagnostics::Diagnostics;
-use crate::tofu::resource::{Provider as _, Resource};
+use crate::tofu::resource::{self, Resource};
 use crate::tofu::schema::Schema;
 use crate::tofu::value::Value;
-use crate::tofu::resource;
 
 /// What the server serves.
 pub struct Provider {

@@ -1,1 +1,10 @@
-//! (in progress)
+//! Kubernetes: the client, errors, server-side apply, and waiting.
+
+pub mod apply;
+pub mod client;
+pub mod error;
+mod layer;
+pub mod watch;
+
+pub use apply::{Apply, Object, apply, delete, get, list};
+pub use error::{from_kube, is_kind_missing};

@@ -1,0 +1,187 @@
+//! Waiting for objects: all waits for one kind share one LIST and one watch.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use kube::api::{Api, ApiResource, DynamicObject, ListParams, WatchEvent, WatchParams};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::apply::{self, Object};
+use super::error::from_kube;
+use super::layer::jitter;
+use crate::{Error, Kind};
+
+/// The watches of a connection, by kind and namespace; each ends with its last waiter.
+#[derive(Default)]
+pub struct Watches {
+    open: Mutex<HashMap<(String, Option<String>), Weak<Watch>>>,
+}
+
+struct Watch {
+    seen: watch::Receiver<Seen>,
+    task: tokio::task::AbortHandle,
+}
+
+#[derive(Default)]
+struct Seen {
+    /// When the LIST that this rests on began; `None` before the first.
+    listed: Option<Instant>,
+    objects: BTreeMap<String, Arc<DynamicObject>>,
+    /// The last failure, while there is one.
+    failure: Option<String>,
+    /// A failure that will not pass.
+    refused: Option<Kind>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Watches {
+    /// Waits until `done` says so of the object (`None`: it is gone), or until the deadline. Objects come without managed fields.
+    /// An absence is told to `done` only where it is certain. To end early, drop the future.
+    ///
+    /// # Errors
+    /// [`Kind::Timeout`] at the deadline; what the API server refuses (a missing kind is [`Kind::NotFound`]).
+    pub async fn until(
+        &self,
+        client: &kube::Client,
+        object: &Object<'_>,
+        deadline: Instant,
+        mut done: impl FnMut(Option<&DynamicObject>) -> bool,
+    ) -> Result<Option<Arc<DynamicObject>>, Error> {
+        let began = Instant::now();
+        let watch = self.join(client, object.kind, object.namespace);
+        let mut seen = watch.seen.clone();
+        let mut certain = false;
+        let action = format!("wait for {} {:?}", object.kind.kind, object.name);
+        loop {
+            // The lock on what was seen must not be held across an await.
+            let (found, listed, failure, refused) = {
+                let seen = seen.borrow_and_update();
+                (seen.objects.get(object.name).cloned(), seen.listed, seen.failure.clone(), seen.refused)
+            };
+            if let Some(kind) = refused {
+                return Err(Error::new(kind, action, failure.unwrap_or_default()));
+            }
+            match (found, listed) {
+                (Some(found), _) => {
+                    certain = true;
+                    if done(Some(&found)) {
+                        return Ok(Some(found));
+                    }
+                }
+                // Certain after a DELETE event, or by a LIST that began after us: what we found may lag behind our own write.
+                (None, Some(listed)) if certain || listed >= began => {
+                    if done(None) {
+                        return Ok(None);
+                    }
+                }
+                (None, Some(_)) => match apply::get(client, object, deadline).await? {
+                    None if done(None) => return Ok(None),
+                    None => certain = true,
+                    Some(found) if done(Some(&found)) => return Ok(Some(Arc::new(found))),
+                    Some(_) => {}
+                },
+                (None, None) => {}
+            }
+            match timeout_at(deadline, seen.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Err(Error::new(Kind::Other, action, "the watch ended")),
+                Err(_) => {
+                    let reason = failure.map(|f| format!("; the watch fails: {f}")).unwrap_or_default();
+                    return Err(Error::new(Kind::Timeout, action, format!("the time is up{reason}")));
+                }
+            }
+        }
+    }
+
+    fn join(&self, client: &kube::Client, kind: &ApiResource, namespace: Option<&str>) -> Arc<Watch> {
+        let key = (format!("{}/{}", kind.api_version, kind.plural), namespace.map(str::to_owned));
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(watch) = open.get(&key).and_then(Weak::upgrade).filter(|w| !w.task.is_finished()) {
+            return watch;
+        }
+        let (sender, seen) = watch::channel(Seen::default());
+        let task = tokio::spawn(follow(apply::api(client, kind, namespace), sender)).abort_handle();
+        let watch = Arc::new(Watch { seen, task });
+        open.insert(key, Arc::downgrade(&watch));
+        watch
+    }
+}
+
+/// Lists, watches from there on, and lists again whenever the watch is lost.
+async fn follow(api: Api<DynamicObject>, seen: watch::Sender<Seen>) {
+    let mut wait = Duration::from_millis(250);
+    loop {
+        match round(&api, &seen).await {
+            Ok(()) => {
+                wait = Duration::from_millis(250);
+                sleep(jitter(wait)).await;
+            }
+            Err(error) => {
+                let passes = matches!(error.kind, Kind::Unavailable | Kind::Timeout | Kind::Other);
+                seen.send_modify(|seen| {
+                    seen.failure = Some(error.message);
+                    seen.refused = (!passes).then_some(error.kind);
+                });
+                if !passes {
+                    return;
+                }
+                sleep(jitter(wait)).await;
+                wait = (wait * 2).min(Duration::from_secs(10));
+            }
+        }
+    }
+}
+
+async fn round(api: &Api<DynamicObject>, seen: &watch::Sender<Seen>) -> Result<(), Error> {
+    let began = Instant::now();
+    let mut parameters = ListParams::default().limit(500);
+    let mut objects = BTreeMap::new();
+    let mut version = loop {
+        let page = api.list(&parameters).await.map_err(|e| from_kube("list", e))?;
+        objects.extend(page.items.into_iter().map(keep));
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => parameters = parameters.continue_token(&token),
+            None => break page.metadata.resource_version.unwrap_or_default(),
+        }
+    };
+    seen.send_modify(|seen| *seen = Seen { listed: Some(began), objects, failure: None, refused: None });
+    loop {
+        let mut events = api.watch(&WatchParams::default(), &version).await.map_err(|e| from_kube("watch", e))?.boxed();
+        while let Some(event) = events.try_next().await.map_err(|e| from_kube("watch", e))? {
+            match event {
+                WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                    version = object.metadata.resource_version.clone().unwrap_or(version);
+                    let (name, object) = keep(object);
+                    seen.send_modify(|seen| {
+                        seen.objects.insert(name, object);
+                    });
+                }
+                WatchEvent::Deleted(object) => {
+                    version = object.metadata.resource_version.clone().unwrap_or(version);
+                    let (name, _) = keep(object);
+                    seen.send_modify(|seen| {
+                        seen.objects.remove(&name);
+                    });
+                }
+                WatchEvent::Bookmark(bookmark) => version = bookmark.metadata.resource_version,
+                // Usually 410: the version is too old to watch from. List again.
+                WatchEvent::Error(_) => return Ok(()),
+            }
+        }
+        // The server ends a watch after some minutes; the next one goes on where it ended.
+    }
+}
+
+/// Managed fields are most of an object's size, and no wait looks at them.
+fn keep(mut object: DynamicObject) -> (String, Arc<DynamicObject>) {
+    object.metadata.managed_fields = None;
+    (object.metadata.name.clone().unwrap_or_default(), Arc::new(object))
+}
