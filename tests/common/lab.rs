@@ -121,7 +121,10 @@ impl Lab {
 
     /// `kubectl apply --server-side -f -` as a field manager of another name than ours.
     pub fn kubectl_apply(&self, manifest: &str) {
-        self.piped(self.command("kubectl").args(["apply", "--server-side", "--field-manager=test", "--force-conflicts", "-f", "-"]), manifest);
+        self.piped(
+            self.command("kubectl").args(["apply", "--server-side", "--field-manager=test", "--force-conflicts", "-f", "-"]),
+            manifest,
+        );
     }
 
     /// Runs Python with boto3 against the account: clients `iam`, `sqs`, `eks`, `events`, `sts`, `ec2` are there, as are `json` and
@@ -135,6 +138,13 @@ impl Lab {
         );
         let python = self.var("LAB_PYTHON").to_owned();
         json(&self.piped(self.command(&python).arg("-"), &script))
+    }
+
+    /// Everything in the account and the cluster, by `environment/inventory.py`: what a test compares before and after.
+    pub fn inventory(&self) -> Value {
+        let python = self.var("LAB_PYTHON").to_owned();
+        let script = repository().join("environment/inventory.py");
+        json(&success("inventory.py", &self.command(&python).arg(script).arg("--json").output().expect("it runs")))
     }
 
     /// `helm ARGS` (Helm 3).

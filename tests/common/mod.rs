@@ -12,9 +12,11 @@
 #![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod lab;
+mod outcome;
 mod proxy;
 mod tofu;
 
 pub use lab::{Lab, Options};
+pub use outcome::{Diagnostic, Outcome, Plan};
 pub use proxy::{Call, Fault, Proxy};
-pub use tofu::{Diagnostic, Engine, Outcome, Plan, Running, Tofu};
+pub use tofu::{Engine, Running, Tofu};
