@@ -1,1 +1,67 @@
-fn main(){}
+//! The provider's binary: started by OpenTofu or Terraform without arguments, by a person with one of [`USAGE`]'s.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use karpenter::plugin;
+use karpenter::tofu::diagnostics::Diagnostics;
+use karpenter::tofu::resource::{Provider, Resource};
+use karpenter::tofu::schema::Schema;
+use karpenter::tofu::value::Value;
+
+const USAGE: &str = "\
+terraform-provider-karpenter            serve the client that started it
+terraform-provider-karpenter -debug     serve any client, and print how it finds this process
+terraform-provider-karpenter -version   print the version
+";
+
+fn main() -> ExitCode {
+    // the client's calls are few and mostly wait for AWS or Kubernetes
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("could not start threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let code = match arguments.as_slice() {
+        [] => runtime.block_on(plugin::serve(provider())),
+        ["-debug" | "--debug"] => runtime.block_on(plugin::debug(provider())),
+        ["-version" | "--version"] => {
+            println!(env!("CARGO_PKG_VERSION"));
+            ExitCode::SUCCESS
+        }
+        _ => {
+            eprint!("{USAGE}");
+            ExitCode::FAILURE
+        }
+    };
+    // calls still in flight are nobody's any more
+    runtime.shutdown_background();
+    code
+}
+
+/// Stands in until the provider block is written.
+fn provider() -> Arc<dyn Provider> {
+    struct Nothing(Schema);
+    impl Provider for Nothing {
+        fn schema(&self) -> &Schema {
+            &self.0
+        }
+        fn resources(&self) -> &[Arc<dyn Resource>] {
+            &[]
+        }
+        fn validate(&self, _: &Value) -> Diagnostics {
+            Diagnostics::default()
+        }
+        fn configure(&self, _: Value) -> BoxFuture<'_, Diagnostics> {
+            Box::pin(async { Diagnostics::default() })
+        }
+        fn stop(&self) {}
+    }
+    Arc::new(Nothing(Schema::default()))
+}
