@@ -1,12 +1,28 @@
-//! One file per HCL type.
+//! One file for each HCL type, and the lifecycle that the two API kinds share.
+
+pub mod formats;
+mod kubelet;
+mod lifecycle;
+mod metadata;
+pub mod nodeclass;
+mod nodeclass_rules;
+pub mod nodepool;
+mod nodepool_rules;
+pub mod object;
+pub mod placeholders;
+mod removal;
 
 use std::sync::Arc;
 
 use crate::provider::Connections;
 use crate::tofu::resource::Resource;
 
-/// All resource types, over the connections that the provider block describes.
+pub use lifecycle::FIELD_MANAGER;
+
+/// Every resource type.
 pub fn all(connections: &Arc<Connections>) -> Vec<Arc<dyn Resource>> {
-    let _ = connections;
-    vec![]
+    vec![
+        Arc::new(object::ApiObject::<nodeclass::NodeClassKind>::new(connections.clone())),
+        Arc::new(object::ApiObject::<nodepool::NodePoolKind>::new(connections.clone())),
+    ]
 }

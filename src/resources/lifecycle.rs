@@ -1,0 +1,408 @@
+//! The steps with a client: plan's look at the cluster, apply, read, delete, import. What they decide by is in `object`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::core::{ApiResource, DynamicObject};
+use serde_json::{Value as Json, json};
+use tokio::time::Instant;
+
+use super::formats;
+use super::object::{ApiObject, Kind, Private, Readiness};
+use super::placeholders::Placeholders;
+use super::removal;
+use crate::error::{Error, Kind as ErrorKind};
+use crate::kubernetes::{self, Apply, Object, is_kind_missing};
+use crate::provider::{Cluster, ClusterChoice, Connection, at_plan};
+use crate::tofu::convert;
+use crate::tofu::diagnostics::Diagnostics;
+use crate::tofu::path::Path;
+use crate::tofu::plan::mark_unknown;
+use crate::tofu::resource::{
+    ApplyRequest, ApplyResponse, ImportResponse, PlanRequest, PlanResponse, ReadRequest, ReadResponse, Resource,
+};
+use crate::tofu::schema::Schema;
+use crate::tofu::value::Value;
+
+/// Our field manager. Everything that the configuration sets is owned under this name.
+pub const FIELD_MANAGER: &str = "terraform-provider-karpenter";
+
+const LAST_LOOK: Duration = Duration::from_secs(60);
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
+const DELETE_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+
+/// One object in one cluster, with what reaches it.
+pub(super) struct Target {
+    pub(super) connection: Arc<Connection>,
+    pub(super) client: kube::Client,
+    pub(super) resource: ApiResource,
+    pub(super) name: String,
+}
+
+impl Target {
+    async fn new<K: Kind>(connection: Arc<Connection>, name: &Value) -> Result<Target, Error> {
+        let client = connection.kube().await?;
+        Ok(Target { connection, client, resource: K::api_resource(), name: name.as_str().unwrap_or_default().to_owned() })
+    }
+
+    pub(super) fn object(&self) -> Object<'_> {
+        Object { kind: &self.resource, namespace: None, name: &self.name }
+    }
+
+    /// Waits for a CRD that is about to appear.
+    async fn wait_for_kind(&self, deadline: Instant) -> Result<(), Error> {
+        let definitions = ApiResource::erase::<CustomResourceDefinition>(&());
+        let name = format!("{}.{}", self.resource.plural, self.resource.group);
+        let object = Object { kind: &definitions, namespace: None, name: &name };
+        let established = |crd: Option<&DynamicObject>| {
+            let conditions = crd.and_then(|c| c.data["status"]["conditions"].as_array());
+            conditions.into_iter().flatten().any(|c| c["type"] == "Established" && c["status"] == "True")
+        };
+        match self.connection.watches.until(&self.client, &object, deadline, established).await {
+            Err(error) if error.kind == ErrorKind::Timeout => Err(Error::new(
+                ErrorKind::Timeout,
+                format!("create {} {:?}", self.resource.kind, self.name),
+                format!("the cluster has no CRD {name}"),
+            )
+            .remedy("Install Karpenter first: depend on karpenter_bundle, or install its CRDs by other means.")),
+            other => other.map(|_| ()),
+        }
+    }
+}
+
+fn manager(force: bool) -> Apply<'static> {
+    Apply { manager: FIELD_MANAGER, force, dry_run: false }
+}
+
+impl<K: Kind> Resource for ApiObject<K> {
+    fn type_name(&self) -> &'static str {
+        K::TYPE_NAME
+    }
+
+    fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    fn validate(&self, config: &Value) -> Diagnostics {
+        self.check(config)
+    }
+
+    fn plan(&self, request: PlanRequest) -> BoxFuture<'_, PlanResponse> {
+        self.plan_change(request).boxed()
+    }
+
+    fn apply(&self, request: ApplyRequest) -> BoxFuture<'_, ApplyResponse> {
+        async move {
+            let prior = request.prior_state.clone();
+            let private = request.planned_private.clone();
+            let outcome = match (prior.is_null(), request.planned_state.is_null()) {
+                (_, true) => self.delete(&prior, &private).await,
+                (true, false) => self.create(request).await,
+                (false, false) => self.update(request).await,
+            };
+            // what a failed call did not change is still there: the prior state
+            outcome.unwrap_or_else(|diagnostics| ApplyResponse { new_state: prior, private, diagnostics })
+        }
+        .boxed()
+    }
+
+    fn read(&self, request: ReadRequest) -> BoxFuture<'_, ReadResponse> {
+        async move {
+            let ReadRequest { current_state, private } = request;
+            match self.refresh(&current_state).await {
+                Ok(new_state) => ReadResponse { new_state, private, diagnostics: Diagnostics::default() },
+                Err(error) if error.kind == ErrorKind::ConfigUnknown => {
+                    let mut diagnostics = Diagnostics::default();
+                    let name = current_state.attr("name").as_str().unwrap_or_default();
+                    diagnostics.warning(
+                        None,
+                        format!("{} {name:?} was not refreshed", K::KIND),
+                        "The provider's configuration depends on values that are known only after apply, so the state is kept as it is.",
+                    );
+                    ReadResponse { new_state: current_state, private, diagnostics }
+                }
+                Err(error) => ReadResponse { new_state: current_state, private, diagnostics: error.into() },
+            }
+        }
+        .boxed()
+    }
+
+    fn import(&self, id: String) -> BoxFuture<'_, ImportResponse> {
+        async move { self.import_object(&id).await.unwrap_or_else(|e| ImportResponse { diagnostics: e.into(), ..ImportResponse::default() }) }
+            .boxed()
+    }
+}
+
+impl<K: Kind> ApiObject<K> {
+    async fn plan_change(&self, request: PlanRequest) -> PlanResponse {
+        let PlanRequest { prior_state: prior, config, prior_private, .. } = request;
+        if config.is_null() {
+            return PlanResponse { planned_private: prior_private, ..PlanResponse::default() };
+        }
+        let mut private = Private::decode(&prior_private);
+        let mut planned = self.plan_value(&prior, &config, &private);
+        let mut diagnostics = Diagnostics::default();
+        if planned.attr("cluster_name").is_unknown() && config.attr("cluster_name").is_null() {
+            match self.connections.cluster(&Value::Null) {
+                ClusterChoice::Named(name) => planned.set("cluster_name", Value::from(name)),
+                ClusterChoice::None => planned.set("cluster_name", Value::Null),
+                ClusterChoice::Unknown => {}
+            }
+        }
+        let requires_replace = self.replacements(&prior, &planned);
+        if requires_replace.contains(&Path::attribute("cluster_name")) {
+            planned.set("cluster_arn", Value::unknown());
+        }
+        if planned.attr("cluster_arn").is_unknown() && !planned.attr("cluster_name").is_unknown() {
+            match self.connect(planned.attr("cluster_name")).await.map(|c| c.cluster.arn.clone()) {
+                Ok(arn) => planned.set("cluster_arn", Value::from(arn)),
+                Err(error) => diagnostics.extend(at_plan(error).err().map(Diagnostics::from).unwrap_or_default()),
+            }
+        }
+        if !prior.is_null() && planned != prior {
+            mark_unknown(&mut planned, K::STATUS);
+        }
+        private.set = self.set_by(&config);
+        PlanResponse { planned_state: planned, requires_replace, planned_private: private.encode(), diagnostics }
+    }
+
+    async fn create(&self, request: ApplyRequest) -> Result<ApplyResponse, Diagnostics> {
+        let planned = &request.planned_state;
+        let deadline = self.deadline(planned, "create", READY_TIMEOUT);
+        let target = self.reach(planned).await?;
+        let mut body = self.body_for(&request, &target.connection.cluster)?;
+        // no object ever has resourceVersion 1: the API server creates, or answers 409 when the name is taken
+        body["metadata"]["resourceVersion"] = json!("1");
+        let made = loop {
+            match kubernetes::apply(&target.client, &target.object(), &body, manager(false), deadline).await {
+                Ok(object) => break object,
+                Err(error) if is_kind_missing(&error) && Instant::now() < deadline => target.wait_for_kind(deadline).await?,
+                Err(error) if matches!(error.kind, ErrorKind::Conflict | ErrorKind::AlreadyExists) => {
+                    match self.taken(&target, &request, error, deadline).await? {
+                        Some(own) => break own,
+                        None => continue,
+                    }
+                }
+                Err(error) => return Err(self.refused(error, planned)),
+            }
+        };
+        Ok(self.settle(request, made, &target, deadline, "create").await)
+    }
+
+    /// The name is taken: by an object that goes (wait, then try again), by our own whose answer was lost, or by somebody's.
+    async fn taken(&self, target: &Target, request: &ApplyRequest, error: Error, deadline: Instant) -> Result<Option<DynamicObject>, Error> {
+        let Some(live) = kubernetes::get(&target.client, &target.object(), deadline).await? else { return Ok(None) };
+        if live.metadata.deletion_timestamp.is_some() {
+            target.connection.watches.until(&target.client, &target.object(), deadline, |o| o.is_none()).await?;
+            return Ok(None);
+        }
+        let cluster = &target.connection.cluster;
+        let ours = live.metadata.managed_fields.iter().flatten().any(|m| m.manager.as_deref() == Some(FIELD_MANAGER));
+        let observed = self.observe(&live, &request.planned_state, cluster, false);
+        if ours && observed == convert::settle(&request.planned_state, &observed) {
+            return Ok(Some(live));
+        }
+        let id = if cluster.name.is_empty() { target.name.clone() } else { format!("{}/{}", cluster.name, target.name) };
+        Err(Error::new(ErrorKind::AlreadyExists, format!("create {} {:?}", K::KIND, target.name), "an object of that name exists already")
+            .remedy(format!("To manage the existing one, import it:\n\n  import {{\n    to = {}.NAME\n    id = {id:?}\n  }}", K::TYPE_NAME))
+            .at(Path::attribute("name"))
+            .caused_by(error))
+    }
+
+    async fn update(&self, request: ApplyRequest) -> Result<ApplyResponse, Diagnostics> {
+        let planned = &request.planned_state;
+        let deadline = self.deadline(planned, "update", READY_TIMEOUT);
+        let target = self.reach(planned).await?;
+        let mut body = self.body_for(&request, &target.connection.cluster)?;
+        if let Some(uid) = Private::decode(&request.planned_private).uid {
+            body["metadata"]["uid"] = json!(uid);
+        }
+        let applied = match kubernetes::apply(&target.client, &target.object(), &body, manager(false), deadline).await {
+            Err(conflict) if conflict.kind == ErrorKind::Conflict && planned.attr("force_conflicts").as_bool() != Some(false) => {
+                self.take_back(&target, &body, &request, conflict, deadline).await
+            }
+            other => other,
+        };
+        let object = applied.map_err(|error| self.refused(error, planned))?;
+        Ok(self.settle(request, object, &target, deadline, "update").await)
+    }
+
+    /// Fields that another manager changed are ours again, if they are still as the plan showed them.
+    async fn take_back(&self, target: &Target, body: &Json, request: &ApplyRequest, conflict: Error, deadline: Instant) -> Result<DynamicObject, Error> {
+        let Some(live) = kubernetes::get(&target.client, &target.object(), deadline).await? else { return Err(conflict) };
+        let mut seen = self.observe(&live, &request.prior_state, &target.connection.cluster, false);
+        for status in K::STATUS {
+            seen.set(status, request.prior_state.attr(status).clone());
+        }
+        if seen != request.prior_state {
+            return Err(conflict.remedy("The object changed after it was planned. Plan again to see what it is now."));
+        }
+        kubernetes::apply(&target.client, &target.object(), body, manager(true), deadline).await
+    }
+
+    /// Waits for readiness and completes the planned state.
+    async fn settle(&self, request: ApplyRequest, applied: DynamicObject, target: &Target, deadline: Instant, what: &str) -> ApplyResponse {
+        let mut private = Private::decode(&request.planned_private);
+        private.uid.clone_from(&applied.metadata.uid);
+        let mut diagnostics = Diagnostics::default();
+        let mut live = Arc::new(applied);
+        let generation = live.metadata.generation;
+        let decided = |object: Option<&DynamicObject>| {
+            let last = Readiness::of(object.unwrap_or(&live));
+            object.is_none_or(|o| o.metadata.generation >= generation && last.is_final())
+        };
+        let object = target.object();
+        tokio::select! {
+            waited = target.connection.watches.until(&target.client, &object, deadline, decided) => match waited {
+                Ok(Some(object)) => live = object,
+                Ok(None) => {}
+                Err(error) if error.kind == ErrorKind::Timeout => {
+                    // the wait keeps nothing of what it saw last
+                    if let Ok(Some(last)) = kubernetes::get(&target.client, &object, Instant::now() + LAST_LOOK).await {
+                        live = Arc::new(last);
+                    }
+                }
+                Err(error) => diagnostics.warning(None, format!("could not wait for {} {:?}", K::KIND, target.name), error.message),
+            },
+            () = self.connections.stopped() => diagnostics.warning(None, format!("did not wait for {} {:?}", K::KIND, target.name), "Stopped."),
+        }
+        let readiness = Readiness::of(&live);
+        if !readiness.is_ready() {
+            diagnostics.warning(None, format!("{} {:?} is not Ready", K::KIND, target.name), not_ready(&readiness, what));
+        }
+        let observed = self.observe(&live, &request.planned_state, &target.connection.cluster, false);
+        ApplyResponse { new_state: convert::settle(&request.planned_state, &observed), private: private.encode(), diagnostics }
+    }
+
+    async fn refresh(&self, state: &Value) -> Result<Value, Error> {
+        let connection = match self.connect(state.attr("cluster_name")).await {
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(Value::Null),
+            other => other?,
+        };
+        self.same_as_recorded(state, &connection.cluster, "read")?;
+        let target = Target::new::<K>(connection.clone(), state.attr("name")).await?;
+        let live = match kubernetes::get(&target.client, &target.object(), Instant::now() + LAST_LOOK).await {
+            // without the CRD there is no object of it
+            Err(error) if is_kind_missing(&error) => None,
+            other => other?,
+        };
+        Ok(live.map_or(Value::Null, |live| self.observe(&live, state, &connection.cluster, false)))
+    }
+
+    async fn delete(&self, prior: &Value, private: &[u8]) -> Result<ApplyResponse, Diagnostics> {
+        let connection = match self.connect(prior.attr("cluster_name")).await {
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(ApplyResponse::default()),
+            other => other?,
+        };
+        self.same_as_recorded(prior, &connection.cluster, "delete")?;
+        let target = Target::new::<K>(connection, prior.attr("name")).await?;
+        let deadline = self.deadline(prior, "delete", DELETE_TIMEOUT);
+        let uid = Private::decode(private).uid;
+        removal::remove(&target, uid.as_deref(), deadline).await?;
+        Ok(ApplyResponse::default())
+    }
+
+    async fn import_object(&self, id: &str) -> Result<ImportResponse, Error> {
+        let (cluster, name) = id.rsplit_once('/').map_or((None, id), |(cluster, name)| (Some(cluster), name));
+        let choice = match cluster.map(Value::from) {
+            Some(own) => own,
+            None => match self.connections.cluster(&Value::Null) {
+                ClusterChoice::Named(name) => Value::from(name),
+                ClusterChoice::Unknown | ClusterChoice::None => Value::Null,
+            },
+        };
+        let connection = self.connect(&choice).await?;
+        let target = Target::new::<K>(connection.clone(), &Value::from(name)).await?;
+        let live = kubernetes::get(&target.client, &target.object(), Instant::now() + LAST_LOOK).await?;
+        let Some(live) = live else {
+            return Err(Error::new(ErrorKind::NotFound, format!("import {} {id:?}", K::KIND), "there is no object of that name")
+                .remedy(format!("The id is NAME or CLUSTER/NAME; `kubectl get {}` lists the names.", K::api_resource().plural)));
+        };
+        let prior = Value::object([("cluster_name", choice)]);
+        let state = self.observe(&live, &prior, &connection.cluster, true);
+        let private = Private { set: vec![], uid: live.metadata.uid.clone() };
+        Ok(ImportResponse { state, private: private.encode(), diagnostics: Diagnostics::default() })
+    }
+
+    async fn connect(&self, own: &Value) -> Result<Arc<Connection>, Error> {
+        self.connections.choose(&self.connections.cluster(own)).await
+    }
+
+    /// Where a planned object goes.
+    async fn reach(&self, planned: &Value) -> Result<Target, Error> {
+        let connection = self.connect(planned.attr("cluster_name")).await?;
+        self.same_as_recorded(planned, &connection.cluster, "apply")?;
+        Target::new::<K>(connection, planned.attr("name")).await
+    }
+
+    /// Refuses a cluster other than the one that the state or plan names.
+    fn same_as_recorded(&self, state: &Value, cluster: &Cluster, action: &str) -> Result<(), Error> {
+        let name = state.attr("name").as_str().unwrap_or_default();
+        match state.attr("cluster_arn").as_str() {
+            Some(recorded) if !recorded.is_empty() && recorded != cluster.arn => Err(Error::new(
+                ErrorKind::Invalid,
+                format!("{action} {} {name:?}", K::KIND),
+                format!("it belongs to cluster {recorded}, but the configuration reaches {}", cluster.arn),
+            )
+            .remedy("Set cluster_name, region and credentials so that they reach the recorded cluster.")
+            .at(Path::attribute("cluster_name"))),
+            _ => Ok(()),
+        }
+    }
+
+    fn body_for(&self, request: &ApplyRequest, cluster: &Cluster) -> Result<Json, Error> {
+        let placeholders = Placeholders { cluster_name: cluster.name.clone(), ext_account_id: cluster.account_id.clone() };
+        let body = self.body(&request.config, &placeholders);
+        if cluster.name.is_empty() && self.body(&request.config, &Placeholders { cluster_name: "?".into(), ..placeholders }) != body {
+            let name = request.planned_state.attr("name").as_str().unwrap_or_default();
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format!("apply {} {name:?}", K::KIND),
+                "{{ cluster_name }} stands for nothing: neither the provider nor the resource has a cluster_name",
+            )
+            .remedy("Set cluster_name in the provider block or here.")
+            .at(Path::attribute("cluster_name")));
+        }
+        Ok(body)
+    }
+
+    /// Each field that the API server refused, at its attribute.
+    fn refused(&self, error: Error, planned: &Value) -> Diagnostics {
+        if error.causes.is_empty() {
+            return error.into();
+        }
+        let mut diagnostics = Diagnostics::default();
+        for cause in &error.causes {
+            let detail = if error.remedy.is_empty() {
+                format!("{}: {}", cause.field, cause.message)
+            } else {
+                format!("{}: {}\n\n{}", cause.field, cause.message, error.remedy)
+            };
+            diagnostics.error(self.locate(&cause.field, planned), format!("could not {}", error.action), detail);
+        }
+        diagnostics
+    }
+
+    fn deadline(&self, state: &Value, operation: &str, otherwise: Duration) -> Instant {
+        let written = state.attr("timeouts").first().attr(operation).as_str().and_then(formats::seconds);
+        Instant::now() + written.map_or(otherwise, Duration::from_secs)
+    }
+}
+
+fn not_ready(readiness: &Readiness, operation: &str) -> String {
+    let state = match readiness.ready.as_str() {
+        "" => "Karpenter has not looked at it yet. Check that its controller runs and watches this cluster.".to_owned(),
+        "Unknown" => format!(
+            "Karpenter has not decided within timeouts.{operation}. Where no reason is given, check the node role, the AMI alias's \
+             version, and the controller's log."
+        ),
+        _ => "Karpenter refuses it for now.".to_owned(),
+    };
+    let conditions: Vec<String> = readiness.unmet.iter().map(|c| format!("  {c}")).collect();
+    format!("{state} `ready` is false; nothing needs to be applied again once the cause is gone.\n{}", conditions.join("\n"))
+        .trim_end()
+        .to_owned()
+}

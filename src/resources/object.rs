@@ -1,0 +1,348 @@
+//! What `karpenter_nodepool` and `karpenter_nodeclass` have in common: one API object, applied on the server side.
+//!
+//! Pure steps live here (plan, body, state of a live object); `lifecycle` has the steps with a client.
+
+use std::sync::Arc;
+
+use kube::core::{ApiResource, DynamicObject};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+
+use super::placeholders::{self, Placeholders};
+use crate::provider::{Cluster, Connections};
+use crate::tofu::convert::{self, Projection};
+use crate::tofu::diagnostics::Diagnostics;
+use crate::tofu::path::{Path, Step};
+use crate::tofu::plan;
+use crate::tofu::schema::{Block, Mode, Schema};
+use crate::tofu::value::Value;
+use crate::tofu::validate;
+
+/// Arguments and outputs of every API object.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "a declaration, walked as JSON schema")]
+pub struct Common {
+    /// ARN of the cluster that holds the object. Nothing is read from or deleted in another one.
+    #[schemars(extend("x-tofu" = {"computed": true}))]
+    cluster_arn: String,
+    /// EKS cluster, by name or ARN; the provider's where left out. Another cluster is another object: changing it replaces.
+    #[schemars(extend("x-tofu" = {"computed": true, "optional": true}))]
+    cluster_name: Option<String>,
+    /// Whether apply takes back fields that another field manager changed, as the plan showed. `true` where left out.
+    force_conflicts: Option<bool>,
+    /// Whether Karpenter reports the object as Ready. It may be false after an apply: that is a warning, no error.
+    #[schemars(extend("x-tofu" = {"computed": true}))]
+    ready: bool,
+    /// How long to wait.
+    timeouts: Option<Timeouts>,
+}
+
+/// How long to wait, as durations such as `90s` or `10m`.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "a declaration, walked as JSON schema")]
+struct Timeouts {
+    /// For the object to be Ready after it was made; 60s where left out.
+    #[schemars(extend("x-tofu" = {"format": "duration"}))]
+    create: Option<String>,
+    /// For the object to be gone, with what depends on it; 15m where left out.
+    #[schemars(extend("x-tofu" = {"format": "duration"}))]
+    delete: Option<String>,
+    /// For the object to be Ready after a change; 60s where left out.
+    #[schemars(extend("x-tofu" = {"format": "duration"}))]
+    update: Option<String>,
+}
+
+/// One of Karpenter's kinds.
+pub trait Kind: Send + Sync + 'static {
+    /// Name of the type in HCL.
+    const TYPE_NAME: &'static str;
+    /// Name of the kind in Kubernetes.
+    const KIND: &'static str;
+    /// Computed attributes that follow the object's status.
+    const STATUS: &'static [&'static str];
+    /// The declaration, walked.
+    fn schema() -> Schema;
+    /// Group, version and plural.
+    fn api_resource() -> ApiResource;
+    /// The kind's own offline rules.
+    fn validate(config: &Value) -> Diagnostics;
+    /// From the expanded arguments to the API's object.
+    fn assemble(expanded: Json) -> Json;
+    /// Back again: where the API has one place for two arguments, `prior` says which one holds what.
+    fn disassemble(live: &mut Json, prior: &Value, resolve: &dyn Fn(&str) -> String, import: bool);
+    /// Outputs that the plan can tell.
+    fn plan_outputs(planned: &mut Value, prior: &Value);
+    /// Outputs of a live object, by JSON name.
+    fn observe_outputs(live: &Json) -> Vec<(&'static str, Json)>;
+    /// The attribute of a field that the API server names, where it is not the declared place of it.
+    fn locate(_field: &[Step], _planned: &Value) -> Option<Path> {
+        None
+    }
+}
+
+/// A resource type over one kind.
+pub struct ApiObject<K: Kind> {
+    pub(super) schema: Schema,
+    pub(super) connections: Arc<Connections>,
+    pub(super) kind: std::marker::PhantomData<K>,
+}
+
+/// What is stored beside the state.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Private {
+    /// Attributes with a server default that the configuration set at the last apply, as printed paths.
+    pub set: Vec<String>,
+    /// The object's uid: another object of that name is not ours to delete.
+    pub uid: Option<String>,
+}
+
+impl Private {
+    /// Reads what [`Private::encode`] wrote; anything else counts as nothing.
+    pub fn decode(bytes: &[u8]) -> Private {
+        serde_json::from_slice(bytes).unwrap_or_default()
+    }
+
+    /// As JSON.
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}
+
+impl<K: Kind> ApiObject<K> {
+    /// The type, with its schema walked once.
+    pub fn new(connections: Arc<Connections>) -> Self {
+        ApiObject { schema: K::schema(), connections, kind: std::marker::PhantomData }
+    }
+
+    /// Offline checks: the schema's constraints, then the kind's rules.
+    pub fn check(&self, config: &Value) -> Diagnostics {
+        let mut diagnostics = validate::validate(&self.schema.block, config, &placeholders::check);
+        diagnostics.extend(K::validate(config));
+        diagnostics
+    }
+
+    /// The plan of a create or an update, without what a connection adds.
+    pub fn plan_value(&self, prior: &Value, config: &Value, private: &Private) -> Value {
+        let was_set = |path: &Path| private.set.contains(&path.to_string());
+        let mut planned = plan::plan(&self.schema.block, prior, config, &was_set);
+        K::plan_outputs(&mut planned, prior);
+        planned
+    }
+
+    /// Attributes whose planned change needs another object.
+    pub fn replacements(&self, prior: &Value, planned: &Value) -> Vec<Path> {
+        let mut paths = plan::requires_replace(&self.schema.block, prior, planned);
+        if let (Some(before), Some(after)) = (prior.attr("cluster_name").as_str(), planned.attr("cluster_name").as_str())
+            && !same_cluster(before, after)
+        {
+            paths.push(Path::attribute("cluster_name"));
+        }
+        paths
+    }
+
+    /// The object to apply: what the configuration says, placeholders resolved.
+    pub fn body(&self, config: &Value, placeholders: &Placeholders) -> Json {
+        let mut expanded = convert::expand(&self.schema.block, &without_computed(&self.schema.block, config));
+        expanded = K::assemble(expanded);
+        let resource = K::api_resource();
+        let mut body = json!({"apiVersion": resource.api_version, "kind": resource.kind, "metadata": expanded["metadata"]});
+        body["spec"] = if expanded["spec"].is_object() { expanded["spec"].take() } else { json!({}) };
+        resolve(&mut body, &|text| placeholders.resolve(text));
+        body
+    }
+
+    /// The state of a live object, seen through a prior or planned one.
+    pub fn observe(&self, live: &DynamicObject, prior: &Value, cluster: &Cluster, import: bool) -> Value {
+        let placeholders = Placeholders { cluster_name: cluster.name.clone(), ext_account_id: cluster.account_id.clone() };
+        let resolve = |text: &str| placeholders.resolve(text);
+        let mut json = serde_json::to_value(live).unwrap_or_default();
+        if import {
+            leave_out_foreign_metadata(&mut json);
+        }
+        let outputs = K::observe_outputs(&json);
+        let ready = Readiness::of(live).is_ready();
+        K::disassemble(&mut json, prior, &resolve, import);
+        for (key, value) in outputs {
+            json[key] = value;
+        }
+        json["common"] = json!({"cluster_arn": cluster.arn, "ready": ready});
+        let name = prior.attr("cluster_name");
+        if let Some(name) = name.as_str().or((!cluster.name.is_empty()).then_some(&cluster.name)) {
+            json["common"]["cluster_name"] = json!(name);
+        }
+        let mut state = convert::project(&self.schema.block, prior, &json, &Projection { resolve: &resolve, import });
+        if import {
+            for block in &["timeouts"] {
+                state.set(block, Value::List(vec![]));
+            }
+            leave_out_defaults(&self.schema.block, &mut state);
+        }
+        state
+    }
+
+    /// Attributes with a server default that the configuration sets.
+    pub fn set_by(&self, config: &Value) -> Vec<String> {
+        let mut paths = Vec::new();
+        collect_set(&self.schema.block, config, &Path::root(), &mut paths);
+        paths
+    }
+
+    /// The attribute that an API server's field path is about.
+    pub fn locate(&self, field: &str, planned: &Value) -> Option<Path> {
+        let steps = parse_field(field);
+        K::locate(&steps, planned).or_else(|| locate(&self.schema.block, &steps, Path::root()))
+    }
+}
+
+/// Whether two ways to name a cluster can mean the same one: a name and the ARN that ends with it.
+pub fn same_cluster(a: &str, b: &str) -> bool {
+    let name = |text: &str| text.rsplit('/').next().unwrap_or_default().to_owned();
+    a == b || ((a.starts_with("arn:") != b.starts_with("arn:")) && name(a) == name(b))
+}
+
+/// What the configuration leaves to the provider is not sent, so that it stays the API server's; what has a default of ours is.
+fn without_computed(block: &Block, config: &Value) -> Value {
+    let mut value = config.clone();
+    for attribute in &block.attributes {
+        if let (true, Some(default)) = (value.attr(&attribute.name).is_null(), &attribute.default) {
+            value.set(&attribute.name, default.clone());
+        }
+    }
+    for nested in &block.blocks {
+        let items = value.attr(&nested.name).items().iter().map(|item| without_computed(&nested.block, item)).collect();
+        value.set(&nested.name, Value::List(items));
+    }
+    value
+}
+
+fn resolve(json: &mut Json, replace: &dyn Fn(&str) -> String) {
+    match json {
+        Json::String(text) if text.contains("{{") => *text = replace(text),
+        Json::Array(items) => items.iter_mut().for_each(|item| resolve(item, replace)),
+        Json::Object(entries) => {
+            let resolved = std::mem::take(entries).into_iter().map(|(key, mut value)| {
+                resolve(&mut value, replace);
+                (if key.contains("{{") { replace(&key) } else { key }, value)
+            });
+            *entries = resolved.collect();
+        }
+        _ => {}
+    }
+}
+
+/// What Karpenter, kubectl and Helm keep in an object's metadata is not the user's to declare.
+fn leave_out_foreign_metadata(json: &mut Json) {
+    const FOREIGN: [&str; 4] = ["karpenter.sh/", "karpenter.k8s.aws/", "kubectl.kubernetes.io/", "meta.helm.sh/"];
+    for place in ["annotations", "labels"] {
+        let Some(entries) = json["metadata"][place].as_object_mut() else { continue };
+        entries.retain(|key, _| !FOREIGN.iter().any(|prefix| key.starts_with(prefix)));
+        if entries.is_empty() {
+            json["metadata"][place] = Json::Null;
+        }
+    }
+}
+
+/// Import has no configuration to go by: a block that wholly equals the API server's default is left out.
+fn leave_out_defaults(block: &Block, state: &mut Value) {
+    for nested in &block.blocks {
+        let is_default = |item: &Value| {
+            let attributes = nested.block.attributes.iter();
+            let mut declared = attributes.filter(|a| !item.attr(&a.name).is_null()).peekable();
+            declared.peek().is_some()
+                && declared.all(|a| a.server_default.as_ref() == Some(item.attr(&a.name)))
+                && nested.block.blocks.iter().all(|b| item.attr(&b.name).items().is_empty())
+        };
+        if nested.single && state.attr(&nested.name).items().iter().all(is_default) {
+            state.set(&nested.name, Value::List(vec![]));
+        }
+    }
+}
+
+fn collect_set(block: &Block, config: &Value, path: &Path, paths: &mut Vec<String>) {
+    for attribute in block.attributes.iter().filter(|a| a.mode == Mode::OptionalComputed) {
+        if !config.attr(&attribute.name).is_null() {
+            paths.push(path.child(&attribute.name).to_string());
+        }
+    }
+    for nested in &block.blocks {
+        for (i, item) in config.attr(&nested.name).items().iter().enumerate() {
+            collect_set(&nested.block, item, &path.child(&nested.name).index(i), paths);
+        }
+    }
+}
+
+/// `spec.limits[cpu]` and `spec.template.spec.taints[0].key` as steps.
+fn parse_field(field: &str) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for part in field.trim_start_matches('.').split('.') {
+        let (name, rest) = part.split_at(part.find('[').unwrap_or(part.len()));
+        if !name.is_empty() {
+            steps.push(Step::Attribute(name.to_owned()));
+        }
+        for index in rest.split('[').filter_map(|i| i.strip_suffix(']')) {
+            steps.push(index.parse().map_or_else(|_| Step::Key(index.trim_matches('"').to_owned()), Step::Index));
+        }
+    }
+    steps
+}
+
+/// The deepest attribute on the way to a field.
+fn locate(block: &Block, field: &[Step], path: Path) -> Option<Path> {
+    let starts = |json: &[String]| json.len() <= field.len() && json.iter().zip(field).all(|(key, step)| *step == Step::Attribute(key.clone()));
+    if let Some(nested) = block.blocks.iter().find(|b| starts(&b.json)) {
+        let path = path.child(&nested.name);
+        let rest = &field[nested.json.len()..];
+        return match rest.split_first() {
+            Some((Step::Index(i), rest)) if !nested.single => locate(&nested.block, rest, path.index(*i)).or(Some(path.index(*i))),
+            _ if nested.single => locate(&nested.block, rest, path.index(0)).or(Some(path)),
+            _ => Some(path),
+        };
+    }
+    let attribute = block.attributes.iter().find(|a| starts(&a.json))?;
+    let path = path.child(&attribute.name);
+    Some(match field.get(attribute.json.len()) {
+        Some(Step::Key(key) | Step::Attribute(key)) => path.key(key),
+        Some(Step::Index(i)) => path.index(*i),
+        None => path,
+    })
+}
+
+/// What an object's conditions say, of its present generation only.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// `True`, `False`, `Unknown`, or empty where Karpenter has not looked at this generation yet.
+    pub ready: String,
+    /// Conditions other than True: type, status, reason and message.
+    pub unmet: Vec<String>,
+}
+
+impl Readiness {
+    /// Reads `status.conditions`.
+    pub fn of(object: &DynamicObject) -> Readiness {
+        let generation = object.metadata.generation;
+        let conditions = object.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let present = |c: &&Json| c["observedGeneration"].as_i64().is_none() || c["observedGeneration"].as_i64() == generation;
+        let mut readiness = Readiness::default();
+        for condition in conditions.iter().filter(present) {
+            let field = |key: &str| condition[key].as_str().unwrap_or_default();
+            match (field("type"), field("status")) {
+                ("Ready", status) => status.clone_into(&mut readiness.ready),
+                (_, "True") => {}
+                (kind, status) => readiness.unmet.push(format!("{kind}={status} ({}): {}", field("reason"), field("message"))),
+            }
+        }
+        readiness
+    }
+
+    /// Whether Karpenter reports this generation as Ready.
+    pub fn is_ready(&self) -> bool {
+        self.ready == "True"
+    }
+
+    /// Whether waiting longer is pointless.
+    pub fn is_final(&self) -> bool {
+        self.ready == "True" || self.ready == "False"
+    }
+}
