@@ -1,14 +1,9 @@
 //! The provider's binary: started by OpenTofu or Terraform without arguments, by a person with one of [`USAGE`]'s.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use futures::future::BoxFuture;
 use karpenter::plugin;
-use karpenter::tofu::diagnostics::Diagnostics;
-use karpenter::tofu::resource::{Provider, Resource};
-use karpenter::tofu::schema::Schema;
-use karpenter::tofu::value::Value;
+use karpenter::provider::Provider;
 
 const USAGE: &str = "\
 terraform-provider-karpenter            serve the client that started it
@@ -29,8 +24,8 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let code = match arguments.as_slice() {
-        [] => runtime.block_on(plugin::serve(provider())),
-        ["-debug" | "--debug"] => runtime.block_on(plugin::debug(provider())),
+        [] => runtime.block_on(plugin::serve(Provider::new())),
+        ["-debug" | "--debug"] => runtime.block_on(plugin::debug(Provider::new())),
         ["-version" | "--version"] => {
             println!(env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
@@ -43,25 +38,4 @@ fn main() -> ExitCode {
     // calls still in flight are nobody's any more
     runtime.shutdown_background();
     code
-}
-
-/// Stands in until the provider block is written.
-fn provider() -> Arc<dyn Provider> {
-    struct Nothing(Schema);
-    impl Provider for Nothing {
-        fn schema(&self) -> &Schema {
-            &self.0
-        }
-        fn resources(&self) -> &[Arc<dyn Resource>] {
-            &[]
-        }
-        fn validate(&self, _: &Value) -> Diagnostics {
-            Diagnostics::default()
-        }
-        fn configure(&self, _: Value) -> BoxFuture<'_, Diagnostics> {
-            Box::pin(async { Diagnostics::default() })
-        }
-        fn stop(&self) {}
-    }
-    Arc::new(Nothing(Schema::default()))
 }

@@ -14,11 +14,11 @@ use tonic::{Request, Response, Status, async_trait};
 
 use crate::plugin::proto::tfplugin5 as proto;
 use crate::tofu::diagnostics::Diagnostics;
+use crate::tofu::json;
 use crate::tofu::resource::{
     ApplyRequest, ApplyResponse, ImportResponse, MoveRequest, PlanRequest, PlanResponse, Provider, ReadRequest, ReadResponse, Resource,
 };
 use crate::tofu::schema::Type;
-use crate::tofu::json;
 
 use decode::{absent, decode, error, malformed};
 use encode::{attribute_path, diagnostics, dynamic_value, schema};
@@ -58,10 +58,7 @@ impl ProviderService {
 
 #[async_trait]
 impl proto::provider_server::Provider for ProviderService {
-    async fn get_metadata(
-        &self,
-        _: Request<proto::get_metadata::Request>,
-    ) -> Result<Response<proto::get_metadata::Response>, Status> {
+    async fn get_metadata(&self, _: Request<proto::get_metadata::Request>) -> Result<Response<proto::get_metadata::Response>, Status> {
         let name = |entry: &Entry| proto::get_metadata::ResourceMetadata { type_name: entry.resource.type_name().to_owned() };
         Ok(Response::new(proto::get_metadata::Response {
             server_capabilities: Some(capabilities()),
@@ -94,10 +91,7 @@ impl proto::provider_server::Provider for ProviderService {
         Ok(Response::new(proto::get_resource_identity_schemas::Response::default()))
     }
 
-    async fn get_functions(
-        &self,
-        _: Request<proto::get_functions::Request>,
-    ) -> Result<Response<proto::get_functions::Response>, Status> {
+    async fn get_functions(&self, _: Request<proto::get_functions::Request>) -> Result<Response<proto::get_functions::Response>, Status> {
         Ok(Response::new(proto::get_functions::Response::default()))
     }
 
@@ -155,7 +149,9 @@ impl proto::provider_server::Provider for ProviderService {
             let (resource, ty) = self.resource(&type_name)?;
             let current = resource.schema().version;
             if version > current {
-                let detail = format!("It has schema version {version}; this provider knows versions up to {current}. Use the provider that wrote it, or a newer one.");
+                let detail = format!(
+                    "It has schema version {version}; this provider knows versions up to {current}. Use the provider that wrote it, or a newer one."
+                );
                 return Err(error("the stored state is too new", detail));
             }
             let state = json::decode(&raw_state.unwrap_or_default().json, ty).map_err(|error| malformed("stored state", error))?;
@@ -187,7 +183,8 @@ impl proto::provider_server::Provider for ProviderService {
         request: Request<proto::read_resource::Request>,
     ) -> Result<Response<proto::read_resource::Response>, Status> {
         use proto::read_resource::{Request, Response};
-        let Request { type_name, current_state, private, provider_meta: _, client_capabilities: _, current_identity } = request.into_inner();
+        let Request { type_name, current_state, private, provider_meta: _, client_capabilities: _, current_identity } =
+            request.into_inner();
         let work = async {
             let (resource, ty) = self.resource(&type_name)?;
             let current_state = decode(current_state.as_ref(), ty, "current_state")?;
@@ -302,12 +299,15 @@ impl proto::provider_server::Provider for ProviderService {
         } = request.into_inner();
         let work = async {
             let (resource, ty) = self.resource(&target_type_name)?;
-            let source_state = serde_json::from_slice(&source_state.unwrap_or_default().json)
-                .map_err(|error| malformed("source_state", error))?;
+            let source_state =
+                serde_json::from_slice(&source_state.unwrap_or_default().json).map_err(|error| malformed("source_state", error))?;
             let refused = format!("{target_type_name} cannot take over {source_type_name} of {source_provider_address}");
             let request = MoveRequest { source_provider_address, source_type_name, source_schema_version, source_state };
             let Some(moved) = resource.move_from(request) else {
-                return Err(error(refused, "Remove the old resource from the state (not from the cluster) and import it into the new one."));
+                return Err(error(
+                    refused,
+                    "Remove the old resource from the state (not from the cluster) and import it into the new one.",
+                ));
             };
             let ImportResponse { state, private, diagnostics: found } = moved.await;
             Ok(Response {
@@ -330,10 +330,7 @@ impl proto::provider_server::Provider for ProviderService {
 
     type ListResourceStream = Pin<Box<dyn Stream<Item = Result<proto::list_resource::Event, Status>> + Send>>;
 
-    async fn list_resource(
-        &self,
-        request: Request<proto::list_resource::Request>,
-    ) -> Result<Response<Self::ListResourceStream>, Status> {
+    async fn list_resource(&self, request: Request<proto::list_resource::Request>) -> Result<Response<Self::ListResourceStream>, Status> {
         let diagnostic = diagnostics(absent("list resource", &request.into_inner().type_name));
         let event = proto::list_resource::Event { diagnostic, ..Default::default() };
         Ok(Response::new(Box::pin(futures::stream::iter([Ok(event)]))))

@@ -83,9 +83,8 @@ async fn run(provider: Arc<dyn Provider>, mode: Mode) -> Result<(), Error> {
 
     let (controller, mut shutdown) = control::Controller::new();
     let (connections, incoming) = Connections::accept(listener, acceptor);
-    let provider = ProviderServer::new(ProviderService::new(provider))
-        .max_decoding_message_size(MAX_MESSAGE)
-        .max_encoding_message_size(MAX_MESSAGE);
+    let provider =
+        ProviderServer::new(ProviderService::new(provider)).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE);
     let server = Server::builder()
         .add_service(provider)
         .add_service(GrpcControllerServer::new(controller.clone()))

@@ -27,9 +27,12 @@ impl Socket {
         let name = format!("karpenter-{}-{:x}", std::process::id(), RandomState::new().hash_one(0) as u32);
         let path = match set("PLUGIN_UNIX_SOCKET_DIR") {
             Some(directory) => Path::new(&directory).join(&name),
-            None => Some(std::env::temp_dir().join(&name)).filter(|path| path.as_os_str().len() <= MAX_PATH).unwrap_or(Path::new("/tmp").join(&name)),
+            None => Some(std::env::temp_dir().join(&name))
+                .filter(|path| path.as_os_str().len() <= MAX_PATH)
+                .unwrap_or(Path::new("/tmp").join(&name)),
         };
-        let listener = UnixListener::bind(&path).map_err(|error| Error::new(error.kind(), format!("socket {}: {error}", path.display())))?;
+        let listener =
+            UnixListener::bind(&path).map_err(|error| Error::new(error.kind(), format!("socket {}: {error}", path.display())))?;
         let socket = Socket { path };
         let mode = match set("PLUGIN_UNIX_SOCKET_GROUP") {
             Some(group) => {

@@ -62,10 +62,7 @@ pub(super) fn kind_of(ty: &Type) -> &'static str {
 }
 
 /// An object that has all its attributes.
-pub(super) fn complete<'a>(
-    entries: BTreeMap<String, Value>,
-    attributes: impl Iterator<Item = &'a String>,
-) -> Result<Value, DecodeError> {
+pub(super) fn complete<'a>(entries: BTreeMap<String, Value>, attributes: impl Iterator<Item = &'a String>) -> Result<Value, DecodeError> {
     for name in attributes {
         if !entries.contains_key(name) {
             return Err(DecodeError::new("the attribute is missing").under(Step::Attribute(name.clone())));

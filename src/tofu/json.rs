@@ -153,7 +153,8 @@ mod tests {
     use super::*;
 
     fn ty() -> Type {
-        let object = |attributes: &[(&str, Type)]| Type::Object(attributes.iter().map(|(name, ty)| ((*name).to_owned(), ty.clone())).collect());
+        let object =
+            |attributes: &[(&str, Type)]| Type::Object(attributes.iter().map(|(name, ty)| ((*name).to_owned(), ty.clone())).collect());
         object(&[
             ("name", Type::String),
             ("weight", Type::Number),

@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 
 use rmp::Marker;
-use rmp::encode::{ValueWriteError, write_array_len, write_bin, write_bool, write_ext_meta, write_map_len, write_nil, write_sint, write_str};
+use rmp::encode::{
+    ValueWriteError, write_array_len, write_bin, write_bool, write_ext_meta, write_map_len, write_nil, write_sint, write_str,
+};
 use serde_json::{Value as Json, json};
 
 use super::decode::{DecodeError, complete, kind_of};

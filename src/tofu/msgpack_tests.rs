@@ -72,8 +72,13 @@ fn described_values_may_be_sets_and_tuples() {
     };
     assert_eq!(described(r#"["set","number"]"#, &[0x91, 0xa1, b'7']), Ok(Value::List(vec![Value::from(7)])));
     assert_eq!(described(r#"["tuple",["bool","string"]]"#, &[0x92, 0xc2, 0xc0]), Ok(Value::List(vec![Value::from(false), Value::Null])));
-    assert_eq!(described(r#"["object",{"a":"dynamic"},["a"]]"#, &[0x81, 0xa1, b'a', 0xd4, 0, 0]), Ok(Value::object([("a", Value::unknown())])));
-    for (ty, value) in [("\"colour\"", &[0xa0][..]), ("[", &[0xa0]), (r#"["tuple",["bool"]]"#, &[0x90]), (r#"["object",{}]"#, &[0x81, 0xa1, b'a', 0xc0])] {
+    assert_eq!(
+        described(r#"["object",{"a":"dynamic"},["a"]]"#, &[0x81, 0xa1, b'a', 0xd4, 0, 0]),
+        Ok(Value::object([("a", Value::unknown())]))
+    );
+    for (ty, value) in
+        [("\"colour\"", &[0xa0][..]), ("[", &[0xa0]), (r#"["tuple",["bool"]]"#, &[0x90]), (r#"["object",{}]"#, &[0x81, 0xa1, b'a', 0xc0])]
+    {
         assert!(described(ty, value).is_err(), "{ty}");
     }
     let nested = "[\"list\",".repeat(100_000);
@@ -100,7 +105,8 @@ fn errors_say_where() {
 }
 
 fn values() -> impl Strategy<Value = Value> {
-    let unknown = prop_oneof![Just(None), prop::collection::vec(any::<u8>(), 0..40).prop_map(Some)].prop_map(|r| Value::Unknown(Refinements(r)));
+    let unknown =
+        prop_oneof![Just(None), prop::collection::vec(any::<u8>(), 0..40).prop_map(Some)].prop_map(|r| Value::Unknown(Refinements(r)));
     let gap = move |s: BoxedStrategy<Value>| prop_oneof![6 => s, 1 => Just(Value::Null), 1 => unknown.clone()].boxed();
     let string = gap(any::<String>().prop_map(Value::from).boxed());
     let number = prop_oneof![any::<i64>().prop_map(Number::Int), any::<f64>().prop_filter_map("finite", Number::from_f64)];
