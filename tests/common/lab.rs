@@ -127,6 +127,15 @@ impl Lab {
         );
     }
 
+    /// Karpenter's own CRDs, as `environment/tools/crds` prints them, for tests that need no bundle.
+    pub fn install_crds(&self) {
+        self.kubectl_apply(&self.run("karpenter-crds", &[]));
+        self.run(
+            "kubectl",
+            &["wait", "--for=condition=Established", "--timeout=60s", "crd/nodepools.karpenter.sh", "crd/ec2nodeclasses.karpenter.k8s.aws"],
+        );
+    }
+
     /// Runs Python with boto3 against the account: clients `iam`, `sqs`, `eks`, `events`, `sts`, `ec2` are there, as are `json` and
     /// `cluster` (its name); what the script leaves in `result` comes back.
     pub fn boto3(&self, script: &str) -> Value {

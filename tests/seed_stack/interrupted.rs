@@ -1,0 +1,78 @@
+//! `tofu` and the plugin are killed in the middle of the bundle's create; the next apply converges.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::common::{Fault, Lab, Options, Tofu};
+use crate::only_what_stays_by_design_is_left;
+
+/// The waits for pools and classes are not what this is about: the bundle alone.
+fn bundle(lab: &Lab) -> Tofu {
+    Tofu::new(
+        lab,
+        &format!(
+            "provider \"karpenter\" {{\n  cluster_name = \"{}\"\n}}\nresource \"karpenter_bundle\" \"this\" {{\n  chart {{\n    repository = \"{}\"\n  }}\n}}\n",
+            lab.cluster_name(),
+            lab.chart_repository()
+        ),
+    )
+}
+
+#[test]
+fn a_create_that_was_killed_anywhere_converges_with_the_next_apply() {
+    let lab = Lab::start(Options { cluster_name: "cut-short".into(), ..Options::default() });
+    let before = lab.inventory();
+    let proxy = lab.proxy();
+
+    // how many calls that write there are, and that a create through the proxy is as good as any
+    let tofu = bundle(&lab).through(&proxy);
+    tofu.apply().ok();
+    let writes = proxy.calls().iter().filter(|call| call.mutating).count();
+    let undisturbed = shape(&lab.inventory());
+    tofu.destroy().ok();
+    only_what_stays_by_design_is_left(&before, &lab.inventory());
+
+    // killed before the first effect, after the very first (the answer is lost), and all along the way
+    let points =
+        [(1, false), (1, true), (writes / 4, true), (writes / 2, false), (writes / 2, true), (writes * 3 / 4, true), (writes - 2, false)];
+    for (nth, after_effect) in points {
+        let tofu = bundle(&lab).through(&proxy);
+        let fault = Fault::on("").mutating().nth(nth).hold();
+        proxy.fault(if after_effect { fault.after_effect() } else { fault });
+        let running = tofu.start(&["apply", "-json", "-auto-approve"]);
+        let held = proxy.held(Duration::from_secs(120)).unwrap_or_else(|| panic!("call {nth} of {writes} never came"));
+        let at = format!("killed {} call {nth} of {writes}, {held}", if after_effect { "after" } else { "before" });
+        println!("{at}");
+        running.kill();
+        proxy.clear();
+        proxy.release();
+
+        tofu.apply().ok();
+        assert_eq!(shape(&lab.inventory()), undisturbed, "{at}");
+        one_release_revision(&lab, &at);
+        tofu.plan().empty();
+        tofu.destroy().ok();
+        only_what_stays_by_design_is_left(&before, &lab.inventory());
+    }
+}
+
+/// The inventory without what is random in it: the association's id, the pods' names.
+fn shape(inventory: &Value) -> Vec<String> {
+    let stable = |line: String| match line.split_once(" a-") {
+        Some((association, _)) if line.starts_with("pod-identity") => association.to_owned(),
+        _ => line,
+    };
+    let aws = inventory["aws"].as_object().unwrap().iter().map(|(name, details)| stable(name.clone()) + " " + &details.to_string());
+    let objects = inventory["kubernetes"].as_array().unwrap().iter().map(|o| o.as_str().unwrap().to_owned());
+    let named = objects.filter(|o| !o.starts_with("Pod ") && !o.starts_with("ReplicaSet."));
+    let mut lines: Vec<String> = aws.chain(named).collect();
+    lines.sort();
+    lines
+}
+
+fn one_release_revision(lab: &Lab, at: &str) {
+    let history: Vec<Value> = serde_json::from_str(&lab.helm(&["-n", "kube-system", "history", "karpenter", "-o", "json"])).unwrap();
+    let deployed = history.iter().filter(|r| r["status"] == "deployed").count();
+    assert_eq!(deployed, 1, "{at}: {history:?}");
+}
