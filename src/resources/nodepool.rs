@@ -69,7 +69,7 @@ pub struct NodePoolSpec {
 #[serde(rename_all = "camelCase")]
 pub struct Disruption {
     /// How many nodes may be disrupted at once; the smallest that applies counts.
-    #[schemars(length(max = 50), extend("x-tofu" = {"name": "budget", "set": true}))]
+    #[schemars(length(max = 50), extend("x-tofu" = {"name": "budget", "set": true, "server_default": [{"nodes": "10%"}]}))]
     pub budgets: Option<Vec<Budget>>,
     /// How long a node must be without change before it may be consolidated, or `Never`.
     #[schemars(extend("x-tofu" = {"format": "duration_or_never"}))]

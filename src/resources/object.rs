@@ -247,17 +247,22 @@ fn leave_out_foreign_metadata(json: &mut Json) {
 /// Import has no configuration to go by: a block that wholly equals the API server's default is left out.
 fn leave_out_defaults(block: &Block, state: &mut Value) {
     for nested in &block.blocks {
-        let is_default = |item: &Value| {
-            let attributes = nested.block.attributes.iter();
-            let mut declared = attributes.filter(|a| !item.attr(&a.name).is_null()).peekable();
-            declared.peek().is_some()
-                && declared.all(|a| a.server_default.as_ref() == Some(item.attr(&a.name)))
-                && nested.block.blocks.iter().all(|b| item.attr(&b.name).items().is_empty())
+        let mut items = state.attr(&nested.name).items().to_vec();
+        items.iter_mut().for_each(|item| leave_out_defaults(&nested.block, item));
+        let by_default = match &nested.server_default {
+            Some(default) => *default == Json::Array(items.iter().map(|item| convert::expand(&nested.block, item)).collect()),
+            None => nested.single && !nested.min_items.is_positive() && items.iter().all(|item| is_default(&nested.block, item)),
         };
-        if nested.single && state.attr(&nested.name).items().iter().all(is_default) {
-            state.set(&nested.name, Value::List(vec![]));
-        }
+        state.set(&nested.name, Value::List(if by_default { vec![] } else { items }));
     }
+}
+
+/// Whether a block has nothing but what the API server fills in.
+fn is_default(block: &Block, item: &Value) -> bool {
+    let mut written = block.attributes.iter().filter(|a| !item.attr(&a.name).is_null()).peekable();
+    written.peek().is_some()
+        && written.all(|a| a.server_default.as_ref() == Some(item.attr(&a.name)))
+        && block.blocks.iter().all(|b| item.attr(&b.name).items().is_empty())
 }
 
 fn collect_set(block: &Block, config: &Value, path: &Path, paths: &mut Vec<String>) {

@@ -189,6 +189,8 @@ pub struct NestedBlock {
     pub required_by_validate: bool,
     /// Order does not matter.
     pub set: bool,
+    /// What the API server fills in, as its JSON.
+    pub server_default: Option<Json>,
 }
 
 impl Schema {
@@ -277,6 +279,7 @@ impl Walk {
             single,
             required_by_validate: inherited.soft && (required && single || least > 0),
             set: flag(ext, "set"),
+            server_default: ext.get("server_default").cloned(),
         }
     }
 
