@@ -122,6 +122,9 @@ fn wait<B>(answer: &Result<Response<B>, BoxError>, method: &Method) -> Option<Du
 fn retryable(error: &(dyn std::error::Error + 'static), method: &Method) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
+        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message) {
+            return *method != Method::POST;
+        }
         if let Some(error) = error.downcast_ref::<io::Error>() {
             match error.kind() {
                 io::ErrorKind::ConnectionRefused => return true,
