@@ -4,6 +4,7 @@ pub mod apply;
 pub mod client;
 pub mod error;
 mod layer;
+pub mod reads;
 pub mod watch;
 
 pub use apply::{Apply, Object, apply, delete, get, list};

@@ -13,6 +13,7 @@ use crate::aws::arn::ClusterRef;
 use crate::aws::config::{AssumeRole, Chain, Endpoints, Settings};
 use crate::aws::{self, token::Tokens};
 use crate::kubernetes::client::{self, Access};
+use crate::kubernetes::reads::Reads;
 use crate::kubernetes::watch::Watches;
 use crate::tofu::schema::Schema;
 use crate::tofu::value::Value;
@@ -59,6 +60,8 @@ pub struct Connection {
     pub aws: aws::Clients,
     /// Watches that waits share.
     pub watches: Watches,
+    /// Lists that refreshes share.
+    pub reads: Reads,
     credentials: SharedCredentialsProvider,
     /// `None`: the `kubernetes` block is unknown.
     access: Option<Access>,
@@ -261,7 +264,7 @@ async fn open(read: &Read, chain: &Chain, region: &str, name: &str) -> Result<Co
         (true, Ok(())) => Some(Access::new(&cluster, read.config.kubernetes.as_ref())),
         (true, Err(_)) => None,
     };
-    Ok(Connection { cluster, aws, watches: Watches::default(), credentials: chain.credentials(), access, kube: OnceCell::new() })
+    Ok(Connection { cluster, aws, watches: Watches::default(), reads: Reads::default(), credentials: chain.credentials(), access, kube: OnceCell::new() })
 }
 
 fn known(read: &Read, names: &[&str]) -> Result<(), Error> {

@@ -176,6 +176,7 @@ impl<K: Kind> ApiObject<K> {
         let mut body = self.body_for(&request, &target.connection.cluster)?;
         // no object ever has resourceVersion 1: the API server creates, or answers 409 when the name is taken
         body["metadata"]["resourceVersion"] = json!("1");
+        target.connection.reads.written(&target.resource);
         let made = loop {
             match kubernetes::apply(&target.client, &target.object(), &body, manager(false), deadline).await {
                 Ok(object) => break object,
@@ -220,6 +221,7 @@ impl<K: Kind> ApiObject<K> {
         if let Some(uid) = Private::decode(&request.planned_private).uid {
             body["metadata"]["uid"] = json!(uid);
         }
+        target.connection.reads.written(&target.resource);
         let applied = match kubernetes::apply(&target.client, &target.object(), &body, manager(false), deadline).await {
             Err(conflict) if conflict.kind == ErrorKind::Conflict && planned.attr("force_conflicts").as_bool() != Some(false) => {
                 self.take_back(&target, &body, &request, conflict, deadline).await
@@ -284,7 +286,8 @@ impl<K: Kind> ApiObject<K> {
         };
         self.same_as_recorded(state, &connection.cluster, "read")?;
         let target = Target::new::<K>(connection.clone(), state.attr("name")).await?;
-        let live = match kubernetes::get(&target.client, &target.object(), Instant::now() + LAST_LOOK).await {
+        let reads = &target.connection.reads;
+        let live = match reads.get(&target.client, &target.object(), Instant::now() + LAST_LOOK).await {
             // without the CRD there is no object of it
             Err(error) if is_kind_missing(&error) => None,
             other => other?,
@@ -301,6 +304,7 @@ impl<K: Kind> ApiObject<K> {
         let target = Target::new::<K>(connection, prior.attr("name")).await?;
         let deadline = self.deadline(prior, "delete", DELETE_TIMEOUT);
         let uid = Private::decode(private).uid;
+        target.connection.reads.written(&target.resource);
         removal::remove(&target, uid.as_deref(), deadline).await?;
         Ok(ApplyResponse::default())
     }
