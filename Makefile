@@ -12,7 +12,7 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | while IFS='	' read -r t d; do printf '  make %-10s %s\n' "$$t" "$$d"; done
 
 demo: tools build ## the seed stack on a local Kubernetes API and an AWS emulator, applied with the real tofu
-	environment/demo.sh up $(CARGO_TARGET_DIR)/debug
+	environment/demo.sh up $(PROVIDER)
 
 demo-down: ## destroy the demo's stack and stop its servers
 	environment/demo.sh down

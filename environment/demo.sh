@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# demo.sh up PROVIDER-DIRECTORY | down   the seed stack in a lab of its own ($LAB_HOME/demo), applied with the real tofu.
+# demo.sh up PROVIDER | down   the seed stack in a lab of its own ($LAB_HOME/demo), applied with the real tofu.
 # `up` can be repeated; `down` destroys the stack with tofu, shows what is left, and stops the servers.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd); . "$here/lib.sh"
@@ -17,6 +17,9 @@ up() {
   write_workspace "$1"
   . "$run/shell" > /dev/null
   [ -f "$run/before" ] || "$LAB_PYTHON" "$here/inventory.py" > "$run/before"
+  say "tofu init"
+  rm -rf .terraform .terraform.lock.hcl   # the provider may be another build than last time's
+  tofu init
   say "tofu apply   (examples/seed-stack, cluster_name = \"$CLUSTER_NAME\")"
   tofu apply -auto-approve
   say "What exists now. kubectl:"
@@ -56,27 +59,31 @@ down() {
   return $failed
 }
 
-# A copy of the example beside the lab, so that its state goes when the lab goes.
+# A copy of the example beside the lab, so that its state goes when the lab goes; the provider comes from a mirror on disk, as after
+# a release: `tofu init` finds it without a registry.
 write_workspace() {
+  local version=0.1.0 platform
+  platform=$(go env GOOS)_$(go env GOARCH)
   mkdir -p "$work"; cp "$here"/../examples/seed-stack/*.tf "$work/"
-  cat > "$work/.tofurc" <<T
+  local plugins=$run/mirror/registry.opentofu.org/karpenter-tofu/karpenter/$version/$platform
+  mkdir -p "$plugins"; ln -sfn "$1" "$plugins/terraform-provider-karpenter_v$version"
+  cat > "$run/tofurc" <<T
 provider_installation {
-  dev_overrides {
-    "registry.opentofu.org/karpenter-tofu/karpenter" = "$1"
-    "registry.terraform.io/karpenter-tofu/karpenter" = "$1"
+  filesystem_mirror {
+    path = "$run/mirror"
   }
 }
 T
   cat > "$run/shell" <<T
 . "$run/env"
-export TF_CLI_CONFIG_FILE="$work/.tofurc" CHECKPOINT_DISABLE=1
+export TF_CLI_CONFIG_FILE="$run/tofurc" CHECKPOINT_DISABLE=1
 export TF_VAR_cluster_name=$CLUSTER_NAME TF_VAR_chart_repository=oci://$LAB_REGISTRY/karpenter
 cd "$work"
 T
 }
 
 case ${1:-} in
-  up) up "${2:?the directory of the built provider}" ;;
+  up) up "${2:?the built provider}" ;;
   down) down ;;
   *) sed -n 2,3p "$0"; exit 2 ;;
 esac

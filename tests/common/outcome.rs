@@ -49,7 +49,7 @@ impl Outcome {
     }
 
     fn told(&self) -> String {
-        self.diagnostics.iter().map(|d| format!("{d:#?}\n")).collect()
+        self.diagnostics.iter().map(|d| format!("{} at {} {}: {}\n", d.severity, d.place(), d.address, d.text())).collect()
     }
 
     fn rest(&self) -> &str {
