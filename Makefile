@@ -31,4 +31,4 @@ tools: ## OpenTofu, Kubernetes, helm, registry and AWS emulator for the tests; a
 	environment/build.sh
 
 bench: ## start-up time, GetSchema and memory as ratios against a do-nothing process
-	@echo "bench: to come"; false
+	$(CARGO) bench --locked --bench start
