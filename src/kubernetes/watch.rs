@@ -14,7 +14,10 @@ use super::error::from_kube;
 use super::layer::jitter;
 use crate::{Error, Kind};
 
-/// The watches of a connection, by kind and namespace; each ends with its last waiter.
+/// How long a watch outlives its last waiter: the next resource of a walk joins it instead of listing again.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// The watches of a connection, by kind and namespace.
 #[derive(Default)]
 pub struct Watches {
     open: Mutex<HashMap<(String, Option<String>), Weak<Watch>>>,
@@ -53,11 +56,41 @@ impl Watches {
         client: &kube::Client,
         object: &Object<'_>,
         deadline: Instant,
+        done: impl FnMut(Option<&DynamicObject>) -> bool,
+    ) -> Result<Option<Arc<DynamicObject>>, Error> {
+        let watch = self.join(client, object.kind, object.namespace);
+        let result = watch.until(client, object, deadline, done).await;
+        tokio::spawn(async move {
+            sleep(LINGER).await;
+            drop(watch);
+        });
+        result
+    }
+
+    fn join(&self, client: &kube::Client, kind: &ApiResource, namespace: Option<&str>) -> Arc<Watch> {
+        let key = (format!("{}/{}", kind.api_version, kind.plural), namespace.map(str::to_owned));
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(watch) = open.get(&key).and_then(Weak::upgrade).filter(|w| !w.task.is_finished()) {
+            return watch;
+        }
+        let (sender, seen) = watch::channel(Seen::default());
+        let task = tokio::spawn(follow(apply::api(client, kind, namespace), sender)).abort_handle();
+        let watch = Arc::new(Watch { seen, task });
+        open.insert(key, Arc::downgrade(&watch));
+        watch
+    }
+}
+
+impl Watch {
+    async fn until(
+        &self,
+        client: &kube::Client,
+        object: &Object<'_>,
+        deadline: Instant,
         mut done: impl FnMut(Option<&DynamicObject>) -> bool,
     ) -> Result<Option<Arc<DynamicObject>>, Error> {
         let began = Instant::now();
-        let watch = self.join(client, object.kind, object.namespace);
-        let mut seen = watch.seen.clone();
+        let mut seen = self.seen.clone();
         let mut certain = false;
         let action = format!("wait for {} {:?}", object.kind.kind, object.name);
         loop {
@@ -99,19 +132,6 @@ impl Watches {
                 }
             }
         }
-    }
-
-    fn join(&self, client: &kube::Client, kind: &ApiResource, namespace: Option<&str>) -> Arc<Watch> {
-        let key = (format!("{}/{}", kind.api_version, kind.plural), namespace.map(str::to_owned));
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(watch) = open.get(&key).and_then(Weak::upgrade).filter(|w| !w.task.is_finished()) {
-            return watch;
-        }
-        let (sender, seen) = watch::channel(Seen::default());
-        let task = tokio::spawn(follow(apply::api(client, kind, namespace), sender)).abort_handle();
-        let watch = Arc::new(Watch { seen, task });
-        open.insert(key, Arc::downgrade(&watch));
-        watch
     }
 }
 
