@@ -404,6 +404,50 @@ lab_test!(
     }
 );
 
+lab_test!(
+    the_second_read_of_a_kind_lists_it,
+    async {
+        let connection = of_cluster().connect(&var("CLUSTER_NAME")).await.unwrap();
+        let (client, kind) = (connection.kube().await.unwrap(), config_maps());
+        let named = |name| Object { kind: &kind, namespace: Some("kube-public"), name };
+        for name in ["read-0", "read-1", "read-2", "read-3"] {
+            let found = connection.reads.get(&client, &named(name), soon()).await.unwrap().unwrap();
+            assert_eq!((found.metadata.name.as_deref(), found.data["data"]["k"].as_str()), (Some(name), Some("v")));
+            assert!(found.metadata.managed_fields.is_some());
+        }
+        assert!(connection.reads.get(&client, &named("read-absent"), soon()).await.unwrap().is_none());
+        connection.reads.written(&kind);
+        connection.reads.get(&client, &named("read-1"), soon()).await.unwrap().unwrap();
+    },
+    |run| {
+        let lab = Lab::shared();
+        for i in 0..4 {
+            lab.kubectl_text(&["create", "configmap", &format!("read-{i}"), "--namespace=kube-public", "--from-literal=k=v"]);
+        }
+        let proxy = lab.proxy();
+        run(&[("AWS_ENDPOINT_URL", &proxy.aws)]);
+        let paths: Vec<String> = proxy.calls().into_iter().filter(|c| c.action == "GET").map(|c| c.path).collect();
+        let all = "/api/v1/namespaces/kube-public/configmaps";
+        assert_eq!(paths, [&format!("{all}/read-0"), all, &format!("{all}/read-absent"), &format!("{all}/read-1")]);
+    }
+);
+
+lab_test!(
+    a_cluster_is_gone_only_where_it_was,
+    async {
+        let connections = of_cluster();
+        let arn = |region: &str, account: &str, name: &str| format!("arn:aws:eks:{region}:{account}:cluster/{name}");
+        connections.confirm_gone(&arn("us-east-1", "123456789012", "former")).await.unwrap();
+        let elsewhere = configured(&[("region", Value::from("eu-west-1"))]);
+        assert_eq!(elsewhere.connect(&var("CLUSTER_NAME")).await.err().unwrap().kind, Kind::NotFound);
+        for other in [arn("us-east-1", "123456789012", &var("CLUSTER_NAME")), arn("us-east-1", "111122223333", "former")] {
+            let error = elsewhere.confirm_gone(&other).await.unwrap_err();
+            assert_eq!(error.kind, Kind::Conflict, "{other}: {error}");
+        }
+    },
+    |run| { run(&[]) }
+);
+
 /// Enough of a structural schema for an undeclared field.
 const NODE_POOL_CRD: &str = "
 apiVersion: apiextensions.k8s.io/v1

@@ -1,71 +1,139 @@
-//! Reading many objects of a kind in one walk: the first read is a GET, the second starts one LIST that serves all others.
+//! Reading many objects of a kind: the first read is a GET, the second lists the kind once for the rest of the walk.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::FutureExt as _;
-use futures::future::{BoxFuture, Shared};
-use kube::api::{ApiResource, DynamicObject};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
+use kube::Resource as _;
+use kube::api::{ApiResource, DynamicObject, ListParams, Request};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::apply::{self, Object};
-use crate::Error;
+use super::apply::{self, Object, retry};
+use super::error::from_kube;
+use crate::{Error, Kind};
 
-/// A LIST that all readers of a kind wait for together. Why it failed does not matter: they then ask one by one.
-type Listing = Shared<BoxFuture<'static, Option<Arc<BTreeMap<String, DynamicObject>>>>>;
-
-/// The reads of a connection, by kind. Nothing outlives the process, and a write of the kind forgets what was listed.
+/// What was listed in this process, by kind and namespace.
 #[derive(Default)]
 pub struct Reads {
-    kinds: Mutex<HashMap<String, Kind>>,
+    kinds: Mutex<HashMap<(String, Option<String>), Arc<Reading>>>,
+    written: Mutex<HashSet<String>>,
 }
 
 #[derive(Default)]
-struct Kind {
-    reads: usize,
-    listing: Option<Listing>,
+struct Reading {
+    /// We wrote such an object, or may not list them: only GETs from then on.
+    only_get: AtomicBool,
+    state: tokio::sync::Mutex<State>,
+}
+
+#[derive(Default)]
+enum State {
+    #[default]
+    Nothing,
+    OneGet,
+    /// As the API server sent them, since parsed objects take ten times the memory.
+    Listed(HashMap<String, Box<RawValue>>),
+}
+
+#[derive(Deserialize)]
+struct Page {
+    metadata: ListMeta,
+    items: Vec<Box<RawValue>>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    metadata: Name,
+}
+
+#[derive(Deserialize)]
+struct Name {
+    name: String,
 }
 
 impl Reads {
-    /// The object; `None` where it is absent for sure: an absence in the list is confirmed by a GET.
+    /// As [`apply::get`], with fewer calls where many objects of a kind are read. An absence is confirmed by a GET.
     ///
     /// # Errors
     /// As [`apply::get`].
     pub async fn get(&self, client: &kube::Client, object: &Object<'_>, deadline: Instant) -> Result<Option<DynamicObject>, Error> {
-        if let Some(listing) = self.join(client, object.kind, deadline)
-            && let Some(listed) = listing.await
-            && let Some(found) = listed.get(object.name)
+        if self.written.lock().unwrap_or_else(PoisonError::into_inner).contains(&name(object.kind)) {
+            return apply::get(client, object, deadline).await;
+        }
+        let reading = self.of(object.kind, object.namespace);
+        if !reading.only_get.load(Ordering::Acquire)
+            && let Some(raw) = reading.look(client, object, deadline).await?
+            && !reading.only_get.load(Ordering::Acquire)
         {
-            return Ok(Some(found.clone()));
+            let unread = |e| Error::new(Kind::Other, format!("read {} {:?}", object.kind.kind, object.name), format!("{e}"));
+            return serde_json::from_str(raw.get()).map(Some).map_err(unread);
         }
         apply::get(client, object, deadline).await
     }
 
-    /// Forgets what was listed: an object of the kind is about to change.
+    /// Forgets what was listed, and lists no more: an object of the kind is about to change.
     pub fn written(&self, kind: &ApiResource) {
-        self.kinds.lock().unwrap_or_else(PoisonError::into_inner).remove(&key(kind));
+        let kind = name(kind);
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(kind.clone());
+        for (_, reading) in self.kinds.lock().unwrap_or_else(PoisonError::into_inner).extract_if(|(k, _), _| *k == kind) {
+            reading.only_get.store(true, Ordering::Release);
+        }
     }
 
-    /// The kind's list, for every reader but the first.
-    fn join(&self, client: &kube::Client, kind: &ApiResource, deadline: Instant) -> Option<Listing> {
-        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
-        let reads = kinds.entry(key(kind)).or_default();
-        reads.reads += 1;
-        if reads.reads == 1 {
-            return None;
-        }
-        let listing = reads.listing.get_or_insert_with(|| {
-            let (client, kind) = (client.clone(), kind.clone());
-            let list = async move {
-                let objects = apply::list(&client, &kind, None, deadline).await.ok()?;
-                Some(Arc::new(objects.into_iter().map(|o| (o.metadata.name.clone().unwrap_or_default(), o)).collect()))
-            };
-            list.boxed().shared()
-        });
-        Some(listing.clone())
+    fn of(&self, kind: &ApiResource, namespace: Option<&str>) -> Arc<Reading> {
+        let key = (name(kind), namespace.map(str::to_owned));
+        self.kinds.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone()
     }
 }
 
-fn key(kind: &ApiResource) -> String {
+impl Reading {
+    /// The object among those listed; `None` where a GET is to tell.
+    async fn look(&self, client: &kube::Client, object: &Object<'_>, deadline: Instant) -> Result<Option<Box<RawValue>>, Error> {
+        // Held during the LIST, so that everyone waits for the one.
+        let mut state = self.state.lock().await;
+        if matches!(*state, State::Nothing) {
+            *state = State::OneGet;
+            return Ok(None);
+        }
+        if matches!(*state, State::OneGet) {
+            match list(client, object.kind, object.namespace, deadline).await {
+                Ok(objects) => *state = State::Listed(objects),
+                Err(error) if matches!(error.kind, Kind::Forbidden | Kind::NotFound) => self.only_get.store(true, Ordering::Release),
+                Err(error) => return Err(error),
+            }
+        }
+        match &*state {
+            State::Listed(objects) => Ok(objects.get(object.name).cloned()),
+            State::Nothing | State::OneGet => Ok(None),
+        }
+    }
+}
+
+fn name(kind: &ApiResource) -> String {
     format!("{}/{}", kind.api_version, kind.plural)
+}
+
+async fn list(client: &kube::Client, kind: &ApiResource, namespace: Option<&str>, deadline: Instant) -> Result<HashMap<String, Box<RawValue>>, Error> {
+    let action = || format!("list {}", kind.plural);
+    let path = Request::new(DynamicObject::url_path(kind, namespace));
+    let mut parameters = ListParams::default().limit(500);
+    let mut objects = HashMap::new();
+    loop {
+        let page: Page = retry(deadline, || async {
+            let request = path.list(&parameters).map_err(|e| Error::new(Kind::Invalid, action(), e.to_string()))?;
+            client.request(request).await.map_err(|e| from_kube(action(), e))
+        })
+        .await?;
+        for raw in page.items {
+            let named: Named = serde_json::from_str(raw.get()).map_err(|e| Error::new(Kind::Other, action(), e.to_string()))?;
+            objects.insert(named.metadata.name, raw);
+        }
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => parameters = parameters.continue_token(&token),
+            None => return Ok(objects),
+        }
+    }
 }

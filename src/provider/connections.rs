@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, OnceCell, watch};
 
 use super::cluster::{Cluster, describe, identify};
 use super::config::{self, ChartRegistry, Read};
-use crate::aws::arn::ClusterRef;
+use crate::aws::arn::{self, ClusterRef};
 use crate::aws::config::{AssumeRole, Chain, Endpoints, Settings};
 use crate::aws::{self, token::Tokens};
 use crate::kubernetes::client::{self, Access};
@@ -170,6 +170,33 @@ impl Connections {
                     .remedy("Use credentials of the account in the ARN, for instance by `assume_role`."))
             }
             _ => Ok(connection),
+        }
+    }
+
+    /// Whether a cluster that EKS did not find is gone for sure, by the ARN in the state: EKS must not know it in the ARN's own region
+    /// and account. The same name looked up elsewhere proves nothing.
+    ///
+    /// # Errors
+    /// [`Kind::Conflict`] where the cluster exists, or the credentials are of another account; what else AWS says.
+    pub async fn confirm_gone(&self, recorded_arn: &str) -> Result<(), Error> {
+        let action = || format!("find cluster {recorded_arn:?} of the state");
+        let (_, _, account) = arn::fields(recorded_arn);
+        match self.connect(recorded_arn).await {
+            Ok(_) => {
+                return Err(Error::new(Kind::Conflict, action(), "it exists, but the provider block and `cluster_name` lead elsewhere")
+                    .remedy("Check the provider's `region`, or give `cluster_name` as an ARN."));
+            }
+            Err(error) if error.kind == Kind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let ClusterRef { region, .. } = ClusterRef::parse(recorded_arn)?;
+        let region = region.unwrap_or_default();
+        let caller = self.chain.get_or_init(|| async { Chain::load(&settings(&self.read())).await }).await.clients(&region);
+        let caller = identify(&caller, &region).await?.account_id;
+        match caller == account {
+            true => Ok(()),
+            false => Err(Error::new(Kind::Conflict, action(), format!("it is not in account {caller}, which the credentials are of"))
+                .remedy(format!("Use credentials of account {account}, for instance by `assume_role` or `profile`."))),
         }
     }
 
