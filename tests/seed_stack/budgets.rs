@@ -1,10 +1,7 @@
 //! How many calls the operations take, by a proxy in front of both APIs, against the design's budgets.
 
 use crate::common::{Call, Lab, Options, Proxy, Tofu};
-
-fn configuration(lab: &Lab, rest: &str) -> String {
-    format!("provider \"karpenter\" {{\n  cluster_name = \"{}\"\n}}\n{rest}", lab.cluster_name())
-}
+use crate::configuration;
 
 fn pool(weight: u8) -> String {
     format!(

@@ -57,6 +57,29 @@ fn a_create_that_was_killed_anywhere_converges_with_the_next_apply() {
     }
 }
 
+#[test]
+fn a_pool_whose_create_was_killed_after_the_effect_is_taken_up() {
+    let lab = Lab::shared();
+    lab.install_crds();
+    let proxy = lab.proxy();
+    let pool = "resource \"karpenter_nodepool\" \"a\" {\n  name = \"interrupted\"\n  template {\n    node_class_ref {\n      name = \"a\"\n    }\n    \
+                requirements = { \"kubernetes.io/os\" = [\"linux\"] }\n  }\n}\n";
+    let tofu =
+        Tofu::new(lab, &format!("provider \"karpenter\" {{\n  cluster_name = \"{}\"\n}}\n{pool}", lab.cluster_name())).through(&proxy);
+    proxy.fault(Fault::on("PATCH .*/nodepools/interrupted").after_effect().hold());
+    let running = tofu.start(&["apply", "-json", "-auto-approve"]);
+    assert!(proxy.held(Duration::from_secs(60)).is_some(), "the create came");
+    running.kill();
+    proxy.clear();
+    proxy.release();
+    assert!(lab.exists(&["nodepools.karpenter.sh", "interrupted"]) && tofu.show()["values"].is_null(), "made, and not in the state");
+
+    tofu.apply().ok();
+    tofu.plan().empty();
+    tofu.destroy().ok();
+    assert!(!lab.exists(&["nodepools.karpenter.sh", "interrupted"]));
+}
+
 /// The inventory without what is random in it: the association's id, the pods' names.
 fn shape(inventory: &Value) -> Vec<String> {
     let stable = |line: String| match line.split_once(" a-") {

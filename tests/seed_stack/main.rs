@@ -24,6 +24,11 @@ fn seed_stack(lab: &Lab) -> Tofu {
         .var("chart_repository", &lab.chart_repository())
 }
 
+/// A provider block for this lab's cluster, and `rest`.
+fn configuration(lab: &Lab, rest: &str) -> String {
+    format!("provider \"karpenter\" {{\n  cluster_name = \"{}\"\n}}\n{rest}", lab.cluster_name())
+}
+
 #[test]
 fn opentofu_creates_the_stack_finds_nothing_to_do_and_destroys_it() {
     let lab = Lab::start(Options { cluster_name: "quarry-blue".into(), ..Options::default() });
