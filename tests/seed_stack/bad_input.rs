@@ -2,6 +2,7 @@
 //! wrong shows at its attribute too.
 
 use crate::common::{Fault, Lab, Tofu};
+use crate::configuration;
 
 /// A configuration with one fault in it.
 struct Wrong {
@@ -80,8 +81,7 @@ fn what_the_api_server_refuses_shows_each_cause_at_its_attribute() {
     let lab = Lab::shared();
     lab.install_crds();
     let proxy = lab.proxy();
-    let tofu =
-        Tofu::new(lab, &format!("provider \"karpenter\" {{\n  cluster_name = \"{}\"\n}}\n{POOL}", lab.cluster_name())).through(&proxy);
+    let tofu = Tofu::new(lab, &configuration(lab, POOL)).through(&proxy);
     let line = |of: &str| 4 + POOL.lines().position(|l| l.trim().starts_with(of)).unwrap();
 
     let invalid = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","reason":"Invalid","code":422,

@@ -5,18 +5,12 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::common::{Fault, Lab, Options, Tofu};
-use crate::only_what_stays_by_design_is_left;
+use crate::{configuration, only_what_stays_by_design_is_left};
 
 /// The waits for pools and classes are not what this is about: the bundle alone.
 fn bundle(lab: &Lab) -> Tofu {
-    Tofu::new(
-        lab,
-        &format!(
-            "provider \"karpenter\" {{\n  cluster_name = \"{}\"\n}}\nresource \"karpenter_bundle\" \"this\" {{\n  chart {{\n    repository = \"{}\"\n  }}\n}}\n",
-            lab.cluster_name(),
-            lab.chart_repository()
-        ),
-    )
+    let bundle = "resource \"karpenter_bundle\" \"this\" {\n  chart {\n    repository = \"CHARTS\"\n  }\n}\n";
+    Tofu::new(lab, &configuration(lab, &bundle.replace("CHARTS", &lab.chart_repository())))
 }
 
 #[test]
@@ -64,8 +58,7 @@ fn a_pool_whose_create_was_killed_after_the_effect_is_taken_up() {
     let proxy = lab.proxy();
     let pool = "resource \"karpenter_nodepool\" \"a\" {\n  name = \"interrupted\"\n  template {\n    node_class_ref {\n      name = \"a\"\n    }\n    \
                 requirements = { \"kubernetes.io/os\" = [\"linux\"] }\n  }\n}\n";
-    let tofu =
-        Tofu::new(lab, &format!("provider \"karpenter\" {{\n  cluster_name = \"{}\"\n}}\n{pool}", lab.cluster_name())).through(&proxy);
+    let tofu = Tofu::new(lab, &configuration(lab, pool)).through(&proxy);
     proxy.fault(Fault::on("PATCH .*/nodepools/interrupted").after_effect().hold());
     let running = tofu.start(&["apply", "-json", "-auto-approve"]);
     assert!(proxy.held(Duration::from_secs(60)).is_some(), "the create came");
