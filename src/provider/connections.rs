@@ -181,6 +181,9 @@ impl Connections {
     pub async fn confirm_gone(&self, recorded_arn: &str) -> Result<(), Error> {
         let action = || format!("find cluster {recorded_arn:?} of the state");
         let (_, _, account) = arn::fields(recorded_arn);
+        if recorded_arn.is_empty() {
+            return Err(Error::new(Kind::Conflict, "find the state's cluster", "EKS does not know it, and the state does not say which account it was in"));
+        }
         match self.connect(recorded_arn).await {
             Ok(_) => {
                 return Err(Error::new(Kind::Conflict, action(), "it exists, but the provider block and `cluster_name` lead elsewhere")

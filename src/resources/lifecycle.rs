@@ -281,7 +281,10 @@ impl<K: Kind> ApiObject<K> {
 
     async fn refresh(&self, state: &Value) -> Result<Value, Error> {
         let connection = match self.connect(state.attr("cluster_name")).await {
-            Err(error) if error.kind == ErrorKind::NotFound => return Ok(Value::Null),
+            Err(error) if error.kind == ErrorKind::NotFound => {
+                self.connections.confirm_gone(state.attr("cluster_arn").as_str().unwrap_or_default()).await?;
+                return Ok(Value::Null);
+            }
             other => other?,
         };
         self.same_as_recorded(state, &connection.cluster, "read")?;
@@ -297,7 +300,10 @@ impl<K: Kind> ApiObject<K> {
 
     async fn delete(&self, prior: &Value, private: &[u8]) -> Result<ApplyResponse, Diagnostics> {
         let connection = match self.connect(prior.attr("cluster_name")).await {
-            Err(error) if error.kind == ErrorKind::NotFound => return Ok(ApplyResponse::default()),
+            Err(error) if error.kind == ErrorKind::NotFound => {
+                self.connections.confirm_gone(prior.attr("cluster_arn").as_str().unwrap_or_default()).await?;
+                return Ok(ApplyResponse::default());
+            }
             other => other?,
         };
         self.same_as_recorded(prior, &connection.cluster, "delete")?;
