@@ -15,10 +15,13 @@ use super::apply::{self, Object, retry};
 use super::error::from_kube;
 use crate::{Error, Kind};
 
+/// `karpenter.sh/v1/nodepools`, and the namespace.
+type Key = (String, Option<String>);
+
 /// What was listed in this process, by kind and namespace.
 #[derive(Default)]
 pub struct Reads {
-    kinds: Mutex<HashMap<(String, Option<String>), Arc<Reading>>>,
+    kinds: Mutex<HashMap<Key, Arc<Reading>>>,
     written: Mutex<HashSet<String>>,
 }
 

@@ -17,10 +17,13 @@ use crate::{Error, Kind};
 /// How long a watch outlives its last waiter: the next resource of a walk joins it instead of listing again.
 const LINGER: Duration = Duration::from_secs(5);
 
+/// `karpenter.sh/v1/nodepools`, and the namespace.
+type Key = (String, Option<String>);
+
 /// The watches of a connection, by kind and namespace.
 #[derive(Default)]
 pub struct Watches {
-    open: Mutex<HashMap<(String, Option<String>), Weak<Watch>>>,
+    open: Mutex<HashMap<Key, Weak<Watch>>>,
 }
 
 struct Watch {

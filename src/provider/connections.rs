@@ -31,9 +31,11 @@ pub struct Connections {
     schema: Schema,
     read: RwLock<Arc<Read>>,
     chain: OnceCell<Chain>,
-    clusters: Mutex<HashMap<(String, String), Arc<Mutex<Slot>>>>,
+    clusters: Mutex<HashMap<RegionAndName, Arc<Mutex<Slot>>>>,
     stopped: watch::Sender<bool>,
 }
+
+type RegionAndName = (String, String);
 
 /// Which cluster a resource belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
