@@ -1,0 +1,127 @@
+//! The Pod Identity association of the controller's service account with its role.
+
+use std::collections::BTreeMap;
+
+use super::context::Context;
+use super::desired::Association;
+use crate::aws::Clients;
+use crate::aws::error::from_sdk;
+use crate::{Error, Kind};
+
+/// An association as it is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Observed {
+    /// EKS' id of it.
+    pub id: String,
+    /// Its ARN.
+    pub arn: String,
+    /// The role.
+    pub role_arn: String,
+    /// The service account's namespace.
+    pub namespace: String,
+    /// The service account.
+    pub service_account: String,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// The service account's association: by its id where one is known, else found in the list.
+///
+/// # Errors
+/// Any error but absence.
+pub async fn observe(aws: &Clients, cluster: &str, want: &Association, known: Option<&str>) -> Result<Option<Observed>, Error> {
+    if let Some(id) = known
+        && let Some(found) = describe(aws, cluster, id).await?
+        && (&found.namespace, &found.service_account) == (&want.namespace, &want.service_account)
+    {
+        return Ok(Some(found));
+    }
+    let sent = aws.eks.list_pod_identity_associations().cluster_name(cluster).namespace(&want.namespace).service_account(&want.service_account);
+    let listed = sent.send().await.map_err(|e| from_sdk(format!("eks:ListPodIdentityAssociations {cluster}"), e))?;
+    match listed.associations.unwrap_or_default().into_iter().find_map(|summary| summary.association_id) {
+        Some(id) => describe(aws, cluster, &id).await,
+        None => Ok(None),
+    }
+}
+
+async fn describe(aws: &Clients, cluster: &str, id: &str) -> Result<Option<Observed>, Error> {
+    let sent = aws.eks.describe_pod_identity_association().cluster_name(cluster).association_id(id);
+    let found = match sent.send().await.map_err(|e| from_sdk(format!("eks:DescribePodIdentityAssociation {id}"), e)) {
+        Ok(answer) => answer.association,
+        Err(error) if error.kind == Kind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    Ok(found.map(|found| Observed {
+        id: found.association_id.unwrap_or_default(),
+        arn: found.association_arn.unwrap_or_default(),
+        role_arn: found.role_arn.unwrap_or_default(),
+        namespace: found.namespace.unwrap_or_default(),
+        service_account: found.service_account.unwrap_or_default(),
+        tags: found.tags.unwrap_or_default().into_iter().collect(),
+    }))
+}
+
+/// How an association differs from what the bundle wants.
+pub fn differences(cx: &Context, want: &Association, live: &Observed) -> Vec<String> {
+    let role = (live.role_arn != want.role_arn).then(|| format!("role_arn {}, want {}", live.role_arn, want.role_arn));
+    role.into_iter().chain(cx.tags.differences(&live.tags)).collect()
+}
+
+/// Makes the association, or changes the one that is there; its id. A role that was just made is unknown to EKS for seconds,
+/// which is waited for.
+///
+/// # Errors
+/// What EKS says.
+pub async fn converge(cx: &Context, want: &Association, live: Option<&Observed>) -> Result<String, Error> {
+    let (eks, cluster) = (&cx.aws.eks, cx.place.cluster.as_str());
+    let Some(live) = live else {
+        return cx
+            .patiently(&[Kind::Invalid], async || {
+                let sent = eks.create_pod_identity_association().cluster_name(cluster).role_arn(&want.role_arn);
+                let sent = sent.namespace(&want.namespace).service_account(&want.service_account);
+                let sent = sent.set_tags(Some(cx.tags.wanted.clone().into_iter().collect()));
+                let action = format!("eks:CreatePodIdentityAssociation {}/{}", want.namespace, want.service_account);
+                let answer = sent.send().await.map_err(|e| from_sdk(action, e))?;
+                Ok(answer.association.and_then(|made| made.association_id).unwrap_or_default())
+            })
+            .await;
+    };
+    if live.role_arn != want.role_arn {
+        cx.patiently(&[Kind::Invalid], async || {
+            let sent = eks.update_pod_identity_association().cluster_name(cluster).association_id(&live.id).role_arn(&want.role_arn);
+            sent.send().await.map_err(|e| from_sdk(format!("eks:UpdatePodIdentityAssociation {}", live.id), e)).map(|_| ())
+        })
+        .await?;
+    }
+    retag(cx, &live.arn, &live.tags).await?;
+    Ok(live.id.clone())
+}
+
+/// Brings the tags of an EKS object in line.
+///
+/// # Errors
+/// What EKS says.
+pub async fn retag(cx: &Context, arn: &str, live: &BTreeMap<String, String>) -> Result<(), Error> {
+    let (set, remove) = (cx.tags.to_set(live), cx.tags.to_remove(live));
+    if !set.is_empty() {
+        let sent = cx.aws.eks.tag_resource().resource_arn(arn).set_tags(Some(set.into_iter().collect()));
+        sent.send().await.map_err(|e| from_sdk(format!("eks:TagResource {arn}"), e))?;
+    }
+    if !remove.is_empty() {
+        let sent = cx.aws.eks.untag_resource().resource_arn(arn).set_tag_keys(Some(remove));
+        sent.send().await.map_err(|e| from_sdk(format!("eks:UntagResource {arn}"), e))?;
+    }
+    Ok(())
+}
+
+/// Deletes an association; one that is gone is fine.
+///
+/// # Errors
+/// What EKS says.
+pub async fn delete(cx: &Context, id: &str) -> Result<(), Error> {
+    let sent = cx.aws.eks.delete_pod_identity_association().cluster_name(&cx.place.cluster).association_id(id);
+    match sent.send().await.map_err(|e| from_sdk(format!("eks:DeletePodIdentityAssociation {id}"), e)) {
+        Err(error) if error.kind != Kind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
