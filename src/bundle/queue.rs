@@ -131,6 +131,16 @@ pub async fn converge(cx: &Context, want: &Queue, live: Option<&Observed>) -> Re
     Ok(live.url.clone())
 }
 
+/// The last call of a create whose first object was the queue.
+///
+/// # Errors
+/// What SQS says.
+pub async fn remove_marker(cx: &Context, url: &str) -> Result<(), Error> {
+    let sent = cx.aws.sqs.untag_queue().queue_url(url).tag_keys(super::desired::CREATING_TAG);
+    sent.send().await.map_err(|e| from_sdk(format!("sqs:UntagQueue {url}"), e))?;
+    Ok(())
+}
+
 /// Deletes a queue; one that is gone is fine.
 ///
 /// # Errors

@@ -1,0 +1,33 @@
+//! What is kept beside the state: what the state cannot say.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+/// Stored as JSON in the resource's private data.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Record {
+    /// EKS' id of the association.
+    pub association_id: Option<String>,
+    /// Keys of the objects that are the bundle's, whatever happens to their tags.
+    pub owned: BTreeSet<String>,
+    /// The tags that the last apply wrote, so that those which the configuration drops can be removed.
+    pub tags: BTreeMap<String, String>,
+    /// Top-level arguments that the configuration set at the last apply.
+    pub set: BTreeSet<String>,
+    /// Whether a create ever came to its end.
+    pub complete: bool,
+}
+
+impl Record {
+    /// The record, or an empty one where there is none that can be read (an older version's, or an import's).
+    pub fn read(private: &[u8]) -> Record {
+        serde_json::from_slice(private).unwrap_or_default()
+    }
+
+    /// As stored.
+    pub fn write(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}
