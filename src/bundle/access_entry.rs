@@ -86,7 +86,7 @@ pub async fn converge(cx: &Context, role_arn: &str, live: Option<&Observed>, own
 
 async fn create(cx: &Context, role_arn: &str, action: &str) -> Result<(), Error> {
     // A role that was just made is unknown to EKS for seconds.
-    cx.patiently(&[Kind::Invalid], async || {
+    cx.patiently(&[Kind::Invalid], || async {
         let sent = cx.aws.eks.create_access_entry().cluster_name(&cx.place.cluster).principal_arn(role_arn).r#type(TYPE);
         let sent = sent.set_tags(Some(cx.tags.wanted.clone().into_iter().collect()));
         sent.send().await.map_err(|e| from_sdk(action, e)).map(|_| ())

@@ -53,13 +53,13 @@ pub struct Arguments {
     /// ARN of the nodes' role.
     #[schemars(extend("x-tofu" = {"computed": true}))]
     pub node_role_arn: Option<String>,
-    /// Name of the interruption queue; empty where it is disabled.
+    /// Name of the interruption queue; null where it is disabled.
     #[schemars(extend("x-tofu" = {"computed": true}))]
     pub queue_name: Option<String>,
-    /// ARN of the interruption queue; empty where it is disabled.
+    /// ARN of the interruption queue; null where it is disabled.
     #[schemars(extend("x-tofu" = {"computed": true}))]
     pub queue_arn: Option<String>,
-    /// URL of the interruption queue; empty where it is disabled.
+    /// URL of the interruption queue; null where it is disabled.
     #[schemars(extend("x-tofu" = {"computed": true}))]
     pub queue_url: Option<String>,
     /// Whether the chart's Deployment was ready when last looked at. `true` where the bundle installs no chart.
@@ -145,9 +145,12 @@ pub struct InterruptionQueue {
 #[serde(default)]
 pub struct Timeouts {
     /// A create, `10m` unless set.
+    #[schemars(extend("x-tofu" = {"format": "duration"}))]
     pub create: Option<String>,
     /// An update, `10m` unless set.
+    #[schemars(extend("x-tofu" = {"format": "duration"}))]
     pub update: Option<String>,
     /// A delete, `15m` unless set.
+    #[schemars(extend("x-tofu" = {"format": "duration"}))]
     pub delete: Option<String>,
 }

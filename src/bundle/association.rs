@@ -76,7 +76,7 @@ pub async fn converge(cx: &Context, want: &Association, live: Option<&Observed>)
     let (eks, cluster) = (&cx.aws.eks, cx.place.cluster.as_str());
     let Some(live) = live else {
         return cx
-            .patiently(&[Kind::Invalid], async || {
+            .patiently(&[Kind::Invalid], || async {
                 let sent = eks.create_pod_identity_association().cluster_name(cluster).role_arn(&want.role_arn);
                 let sent = sent.namespace(&want.namespace).service_account(&want.service_account);
                 let sent = sent.set_tags(Some(cx.tags.wanted.clone().into_iter().collect()));
@@ -87,7 +87,7 @@ pub async fn converge(cx: &Context, want: &Association, live: Option<&Observed>)
             .await;
     };
     if live.role_arn != want.role_arn {
-        cx.patiently(&[Kind::Invalid], async || {
+        cx.patiently(&[Kind::Invalid], || async {
             let sent = eks.update_pod_identity_association().cluster_name(cluster).association_id(&live.id).role_arn(&want.role_arn);
             sent.send().await.map_err(|e| from_sdk(format!("eks:UpdatePodIdentityAssociation {}", live.id), e)).map(|_| ())
         })

@@ -187,18 +187,18 @@ fn adopt_hint(address: &str) -> String {
     )
 }
 
-/// Applies CRDs and chart and waits for the Deployment; the release as it is afterwards, and whether it is ready.
+/// Applies CRDs and chart; the release as it is afterwards.
 ///
 /// # Errors
-/// What the API server says; not being ready in time is none.
-pub async fn converge(session: &Session, want: &Chart, live: &Observed, chart: helm::Chart, deadline: std::time::Instant) -> Result<Readiness, Error> {
+/// What the API server says.
+pub async fn converge(session: &Session, want: &Chart, live: &Observed, chart: helm::Chart) -> Result<Release, Error> {
     let client = &session.client;
     if want.manage_crds && (live.release.is_none() || !crd_differences(live).is_empty() || chart_changes(want, live)) {
         // A CRD that another live release owns was refused before the first write; one left over by a dead one is ours to take.
         helm::apply_crds(client, &chart.crds()?, &want.namespace, want.adopt).await?;
     }
-    let release = match &live.release {
-        Some(release) if differences(want, live)?.is_empty() => release.clone(),
+    match &live.release {
+        Some(release) if differences(want, live)?.is_empty() => Ok(release.clone()),
         prior => {
             let repair = live.objects.iter().filter(|(_, line)| line != IN_SYNC).map(|(id, _)| id.clone()).collect();
             let desired = helm::Desired {
@@ -211,13 +211,17 @@ pub async fn converge(session: &Session, want: &Chart, live: &Observed, chart: h
                 repair,
                 max_history: 10,
             };
-            helm::apply(client, &desired, prior.clone()).await?
+            helm::apply(client, &desired, prior.clone()).await
         }
-    };
-    if !want.wait {
-        return helm::wait_ready(client, &release, std::time::Instant::now()).await;
     }
-    helm::wait_ready(client, &release, deadline).await
+}
+
+/// Waits for the Deployment until the deadline, or only looks where the arguments say not to wait.
+///
+/// # Errors
+/// What the API server says; not being ready in time is none.
+pub async fn wait(session: &Session, want: &Chart, release: &Release, deadline: std::time::Instant) -> Result<Readiness, Error> {
+    helm::wait_ready(&session.client, release, if want.wait { deadline } else { std::time::Instant::now() }).await
 }
 
 fn chart_changes(want: &Chart, live: &Observed) -> bool {

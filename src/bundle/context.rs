@@ -1,19 +1,22 @@
 //! What every step with a client is given: clients, place, tags, a deadline; and how a step waits for AWS to agree with itself.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use tokio::time::Instant;
 
 use super::desired::{CREATING_TAG, OWNER_TAG, Place};
 use crate::aws::Clients;
+use crate::provider::Connections;
 use crate::{Error, Kind};
 
 /// IAM is consistent within seconds, SQS takes 60 to forget a deleted queue.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Given to every step.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Context {
     /// AWS clients of the cluster's region.
     pub aws: Clients,
@@ -23,6 +26,8 @@ pub struct Context {
     pub tags: Tags,
     /// When to give up.
     pub deadline: Instant,
+    /// Tell when the user wants to stop.
+    pub connections: Arc<Connections>,
 }
 
 /// Tags that owned objects must have, and those that the last apply wrote and this one must remove.
@@ -50,16 +55,21 @@ impl Context {
     ///
     /// # Errors
     /// The last error.
-    pub async fn patiently<T>(&self, kinds: &[Kind], mut call: impl AsyncFnMut() -> Result<T, Error>) -> Result<T, Error> {
+    pub async fn patiently<T, F: Future<Output = Result<T, Error>>>(&self, kinds: &[Kind], call: impl Fn() -> F) -> Result<T, Error> {
         let end = self.deadline.min(Instant::now() + PATIENCE);
         let mut pause = Duration::from_millis(500);
         loop {
             match call().await {
-                Err(error) if kinds.contains(&error.kind) && Instant::now() + pause < end => tokio::time::sleep(pause).await,
+                Err(error) if kinds.contains(&error.kind) && Instant::now() + pause < end && !self.is_stopped() => tokio::time::sleep(pause).await,
                 done => return done,
             }
             pause = (pause * 2).min(Duration::from_secs(5));
         }
+    }
+
+    /// Whether the user wants to stop.
+    pub fn is_stopped(&self) -> bool {
+        self.connections.stopped().now_or_never().is_some()
     }
 
     /// Whose an object with these tags is.

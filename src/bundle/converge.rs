@@ -14,7 +14,7 @@ use futures::{FutureExt as _, StreamExt as _};
 use super::chart::{self, CHART, CRDS, Session};
 use super::context::{Context, Ownership};
 use super::desired::{CREATING_TAG, Desired, Policy, Role};
-use super::observe::{ACCESS_ENTRY, ASSOCIATION, IN_SYNC, MISSING, NOT_MANAGED, Observed, QUEUE, SPOT_ROLE};
+use super::observe::{ACCESS_ENTRY, ASSOCIATION, IN_SYNC, NOT_MANAGED, Observed, QUEUE, SPOT_ROLE};
 use super::{access_entry, association, policy, queue, role, rules, spot_role};
 use crate::{Error, Kind, helm};
 
@@ -123,6 +123,9 @@ pub async fn converge(cx: &Context, desired: &Desired, live: &Observed, creating
         Marked::ControllerRole => step.controller_role(true).await,
         Marked::Queue => step.queue(true).await,
         Marked::Nothing => step.controller_role(false).await,
+    }
+    if cx.is_stopped() {
+        progress.with(|outcome| outcome.errors.push(Error::new(Kind::Other, "go on with the bundle", "stopped; apply again to finish it")));
     }
     if !progress.failed() {
         step.rest(marked).await;
@@ -278,17 +281,20 @@ pub async fn install(cx: &Context, desired: &Desired, live: &Observed, session: 
     let (Some(want), Some(session), Some(source)) = (&desired.chart, session, source) else { return };
     let nothing = chart::Observed::default();
     let live = live.chart.as_ref().unwrap_or(&nothing);
-    match chart::converge(session, want, live, source, cx.deadline.into_std()).await {
-        Ok(readiness) => {
-            for key in [Some(CHART), want.manage_crds.then_some(CRDS)].into_iter().flatten() {
-                outcome.lines.insert(key.to_owned(), IN_SYNC.to_owned());
-            }
-            (outcome.ready, outcome.why) = (readiness.ready, readiness.why);
-        }
-        Err(error) => {
-            outcome.ready = false;
-            outcome.note(CHART, Err(error));
-        }
+    outcome.ready = false;
+    let release = match chart::converge(session, want, live, source).await {
+        Ok(release) => release,
+        Err(error) => return outcome.note(CHART, Err(error)),
+    };
+    for key in [Some(CHART), want.manage_crds.then_some(CRDS)].into_iter().flatten() {
+        outcome.lines.insert(key.to_owned(), IN_SYNC.to_owned());
+    }
+    tokio::select! {
+        waited = chart::wait(session, want, &release, cx.deadline.into_std()) => match waited {
+            Ok(readiness) => (outcome.ready, outcome.why) = (readiness.ready, readiness.why),
+            Err(error) => outcome.why = error.to_string(),
+        },
+        () = cx.connections.stopped() => outcome.why = "stopped before it was ready".to_owned(),
     }
 }
 
@@ -305,9 +311,4 @@ pub async fn finish(cx: &Context, desired: &Desired, live: &Observed, creating: 
     if let Err(error) = done {
         outcome.errors.push(error);
     }
-}
-
-/// The line of an object of which nothing is known yet.
-pub fn absent(desired: &Desired) -> BTreeMap<String, String> {
-    names(desired).into_keys().map(|key| (key, MISSING.to_owned())).collect()
 }

@@ -17,6 +17,9 @@ pub const OWNER_TAG: &str = "karpenter-tofu/cluster";
 /// Tag that a bundle under construction carries on its first object.
 pub const CREATING_TAG: &str = "karpenter-tofu/creating";
 
+/// Where Karpenter's charts are published.
+pub const REPOSITORY: &str = "oci://public.ecr.aws/karpenter";
+
 /// Managed policies of a node.
 const NODE_POLICIES: [&str; 4] =
     ["AmazonEKSWorkerNodePolicy", "AmazonEKS_CNI_Policy", "AmazonEC2ContainerRegistryPullOnly", "AmazonSSMManagedInstanceCore"];
@@ -37,6 +40,8 @@ pub struct Place {
 /// The whole inventory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Desired {
+    /// Karpenter's version.
+    pub version: Version,
     /// Where the cluster is.
     pub place: Place,
     /// Tags of every owned AWS object, the owner tag among them.
@@ -175,6 +180,7 @@ pub fn desired(arguments: &Arguments, version: &Version, place: &Place, default_
         tags,
         association: Association { namespace, service_account, role_arn: controller_role.arn.clone() },
         rules: queue.as_ref().map(|queue| events::rules(version, place, &queue.arn)).unwrap_or_default(),
+        version: version.clone(),
         place: place.clone(),
         controller_role,
         policies,
@@ -275,7 +281,7 @@ fn chart(arguments: &Arguments, version: &Version, place: &Place, queue: Option<
         injected["settings"]["interruptionQueue"] = json!(queue.name);
     }
     Some(Chart {
-        repository: chart.repository.unwrap_or_else(|| "oci://public.ecr.aws/karpenter".into()),
+        repository: chart.repository.unwrap_or_else(|| REPOSITORY.into()),
         version: version.clone(),
         release_name: chart.release_name.unwrap_or_else(|| "karpenter".into()),
         namespace: namespace.to_owned(),

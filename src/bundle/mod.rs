@@ -1,7 +1,23 @@
-//! Karpenter's installation on one cluster: what it should be ([`desired`], pure), and one file per object that makes it so.
+//! Karpenter's installation on one cluster: what it should be ([`desired`], pure), one file per object that makes it so, and
+//! the paths through them: [`observe`](mod@observe), [`converge`](mod@converge), [`remove`](mod@remove).
 
+pub mod access_entry;
 pub mod arguments;
+pub mod association;
+pub mod chart;
+pub mod context;
+pub mod converge;
 pub mod desired;
 pub mod events;
 pub mod names;
+pub mod nodes;
+pub mod observe;
+pub mod plan;
 pub mod policies;
+pub mod policy;
+pub mod queue;
+pub mod record;
+pub mod remove;
+pub mod role;
+pub mod rules;
+pub mod spot_role;

@@ -26,6 +26,9 @@ pub const NOT_MANAGED: &str = "not managed";
 /// What it says of an object that is not there.
 pub const MISSING: &str = "missing";
 
+/// Keys of what outlives a bundle, and so says nothing about whether there is one.
+pub const CRDS_STAY: [&str; 2] = [CRDS, SPOT_ROLE];
+
 /// Everything that a bundle consists of, as it is.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
@@ -97,9 +100,10 @@ pub async fn observe(cx: &Context, desired: &Desired, known: &Known, session: Op
             None => Ok(None),
         }
     };
+    let policies: Vec<_> = desired.policies.iter().map(|want| policy::observe(aws, &want.arn)).collect();
     let (controller_role, policies, association, queue, rules, node_role, access_entry, spot_role, chart) = futures::try_join!(
         role::observe(aws, &desired.controller_role.name),
-        try_join_all(desired.policies.iter().map(|want| policy::observe(aws, &want.arn))),
+        try_join_all(policies),
         association::observe(aws, cluster, &desired.association, known.association_id.as_deref()),
         queue,
         rules::observe(cx, desired.queue.as_ref().map(|want| want.arn.as_str())),
@@ -109,6 +113,34 @@ pub async fn observe(cx: &Context, desired: &Desired, known: &Known, session: Op
         observe_chart(desired, session),
     )?;
     Ok(Observed { controller_role, policies, association, queue, rules, node_role, access_entry, spot_role, chart })
+}
+
+/// [`observe`] where the cluster is gone, and its association and access entry with it.
+///
+/// # Errors
+/// Any error but absence.
+pub async fn observe_without_cluster(cx: &Context, desired: &Desired, known: &Known) -> Result<Observed, Error> {
+    let aws = &cx.aws;
+    let queue = async {
+        match &desired.queue {
+            Some(want) => queue::observe(aws, &want.name, known.queue_url.as_deref()).await,
+            None => Ok(None),
+        }
+    };
+    let policies: Vec<_> = desired.policies.iter().map(|want| policy::observe(aws, &want.arn)).collect();
+    let (controller_role, policies, queue, rules, node_role) = futures::try_join!(
+        role::observe(aws, &desired.controller_role.name),
+        try_join_all(policies),
+        queue,
+        rules::observe(cx, desired.queue.as_ref().map(|want| want.arn.as_str())),
+        role::observe(aws, &desired.node_role.name),
+    )?;
+    Ok(Observed { controller_role, policies, queue, rules, node_role, ..Observed::default() })
+}
+
+/// Whether the object of that key carries this cluster's owner tag.
+pub fn is_ours(cx: &Context, live: &Observed, desired: &Desired, key: &str) -> bool {
+    live.tags(desired).get(key).is_some_and(|tags| cx.ownership(tags) == Ownership::Ours)
 }
 
 async fn observe_chart(desired: &Desired, session: Option<&Session>) -> Result<Option<chart::Observed>, Error> {

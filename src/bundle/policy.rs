@@ -122,7 +122,7 @@ async fn delete_version(cx: &Context, arn: &str, id: &str) -> Result<(), Error> 
 /// # Errors
 /// What IAM says.
 pub async fn delete(cx: &Context, arn: &str) -> Result<(), Error> {
-    let delete = async || {
+    let delete = || async {
         cx.aws.iam.delete_policy().policy_arn(arn).send().await.map_err(|e| from_sdk(format!("iam:DeletePolicy {arn}"), e)).map(|_| ())
     };
     match delete().await {

@@ -106,7 +106,7 @@ pub async fn converge(cx: &Context, want: &Queue, live: Option<&Observed>) -> Re
     };
     let Some(live) = live else {
         return cx
-            .patiently(&[Kind::Unavailable], async || {
+            .patiently(&[Kind::Unavailable], || async {
                 let sent = sqs.create_queue().queue_name(name).set_attributes(Some(attributes(want.attributes.clone(), Some(&want.policy))));
                 let sent = sent.set_tags(Some(cx.tags.wanted.clone().into_iter().collect()));
                 let answer = sent.send().await.map_err(|e| from_sdk(format!("sqs:CreateQueue {name}"), e))?;

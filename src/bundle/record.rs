@@ -16,6 +16,8 @@ pub struct Record {
     pub tags: BTreeMap<String, String>,
     /// Top-level arguments that the configuration set at the last apply.
     pub set: BTreeSet<String>,
+    /// Those that the configuration sets which is being planned or applied.
+    pub planned: Option<BTreeSet<String>>,
     /// Whether a create ever came to its end.
     pub complete: bool,
 }

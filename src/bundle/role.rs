@@ -163,14 +163,17 @@ async fn update(cx: &Context, role: &Role, made: &MadeRole, live: &Observed) -> 
 /// What IAM says; a role or policy that was just made may be unknown for seconds, which is waited for.
 pub async fn attach(cx: &Context, role_name: &str, arns: &[String], live: Option<&Observed>) -> Result<(), Error> {
     let missing = arns.iter().filter(|arn| live.is_none_or(|live| !live.attached.contains(arn)));
-    try_join_all(missing.map(|arn| {
-        cx.patiently(&[Kind::NotFound, Kind::Conflict], async || {
-            let sent = cx.aws.iam.attach_role_policy().role_name(role_name).policy_arn(arn);
-            sent.send().await.map_err(|e| from_sdk(format!("iam:AttachRolePolicy {role_name} {arn}"), e)).map(|_| ())
-        })
-    }))
-    .await?;
+    let calls: Vec<_> = missing.map(|arn| attach_one(cx, role_name, arn)).collect();
+    try_join_all(calls).await?;
     Ok(())
+}
+
+async fn attach_one(cx: &Context, role_name: &str, arn: &str) -> Result<(), Error> {
+    cx.patiently(&[Kind::NotFound, Kind::Conflict], || async {
+        let sent = cx.aws.iam.attach_role_policy().role_name(role_name).policy_arn(arn);
+        sent.send().await.map_err(|e| from_sdk(format!("iam:AttachRolePolicy {role_name} {arn}"), e)).map(|_| ())
+    })
+    .await
 }
 
 /// The last call of a create.

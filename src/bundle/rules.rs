@@ -44,34 +44,35 @@ pub async fn observe(cx: &Context, queue_arn: Option<&str>) -> Result<BTreeMap<S
     if rules.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let tags = try_join_all(rules.iter().map(async |rule| {
-        let arn = rule.arn.clone().unwrap_or_default();
-        let answer = bus.list_tags_for_resource().resource_arn(&arn).send().await;
-        match answer.map_err(|e| from_sdk(format!("events:ListTagsForResource {arn}"), e)) {
-            Ok(answer) => Ok(answer.tags.unwrap_or_default()),
-            // deleted since the list was made
-            Err(error) if error.kind == Kind::NotFound => Ok(vec![]),
-            Err(error) => Err(error),
-        }
-    }));
+    let tags: Vec<_> = rules.iter().map(|rule| tags_of(cx, rule.arn.as_deref().unwrap_or_default())).collect();
     let feeding = async {
         let Some(arn) = queue_arn else { return Ok(BTreeSet::new()) };
         let answer = bus.list_rule_names_by_target().target_arn(arn).send().await;
         let answer = answer.map_err(|e| from_sdk(format!("events:ListRuleNamesByTarget {arn}"), e))?;
         Ok(answer.rule_names.unwrap_or_default().into_iter().collect::<BTreeSet<_>>())
     };
-    let (tags, feeding) = futures::try_join!(tags, feeding)?;
+    let (tags, feeding) = futures::try_join!(try_join_all(tags), feeding)?;
     let observed = rules.into_iter().zip(tags).map(|(rule, tags)| {
         let name = rule.name.unwrap_or_default();
         let rule = Observed {
             pattern: rule.event_pattern.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default(),
             enabled: rule.state == Some(RuleState::Enabled),
             feeds_queue: feeding.contains(&name),
-            tags: tags.into_iter().map(|tag| (tag.key, tag.value)).collect(),
+            tags,
         };
         (name, rule)
     });
     Ok(observed.collect())
+}
+
+async fn tags_of(cx: &Context, arn: &str) -> Result<BTreeMap<String, String>, Error> {
+    let answer = cx.aws.eventbridge.list_tags_for_resource().resource_arn(arn).send().await;
+    match answer.map_err(|e| from_sdk(format!("events:ListTagsForResource {arn}"), e)) {
+        Ok(answer) => Ok(answer.tags.unwrap_or_default().into_iter().map(|tag| (tag.key, tag.value)).collect()),
+        // deleted since the list was made
+        Err(error) if error.kind == Kind::NotFound => Ok(BTreeMap::new()),
+        Err(error) => Err(error),
+    }
 }
 
 /// How a rule differs from what the bundle wants.

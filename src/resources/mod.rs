@@ -1,6 +1,9 @@
 //! One file for each HCL type, and the lifecycle that the two API kinds share.
 
 pub mod formats;
+pub mod bundle;
+mod bundle_ends;
+mod bundle_steps;
 mod kubelet;
 mod lifecycle;
 mod metadata;
@@ -22,6 +25,7 @@ pub use lifecycle::FIELD_MANAGER;
 /// Every resource type.
 pub fn all(connections: &Arc<Connections>) -> Vec<Arc<dyn Resource>> {
     vec![
+        Arc::new(bundle::Bundle::new(connections.clone())),
         Arc::new(object::ApiObject::<nodeclass::NodeClassKind>::new(connections.clone())),
         Arc::new(object::ApiObject::<nodepool::NodePoolKind>::new(connections.clone())),
     ]

@@ -1,0 +1,179 @@
+//! Removes what a bundle owns: all of it at a destroy, or what an update does not want any more.
+
+use std::collections::BTreeSet;
+
+use futures::future::{BoxFuture, try_join_all};
+use futures::{FutureExt as _, StreamExt as _};
+
+use super::context::{Context, Ownership};
+use super::desired::{Desired, Role};
+use super::observe::{ACCESS_ENTRY, ASSOCIATION, Observed, QUEUE};
+use super::{access_entry, association, policy, queue, role, rules};
+use crate::aws::error::from_sdk;
+use crate::{Error, Kind};
+
+/// Removals under way at once.
+const CONCURRENCY: usize = 8;
+
+/// What to remove.
+#[derive(Clone, Copy, Debug)]
+pub struct Removal<'a> {
+    /// The bundle as it was wanted so far.
+    pub old: &'a Desired,
+    /// It as it is.
+    pub live: &'a Observed,
+    /// The bundle as it is wanted now, whose objects stay; `None` at a destroy.
+    pub keep: Option<&'a Desired>,
+    /// Keys of objects that are the bundle's whatever their tags say.
+    pub owned: &'a BTreeSet<String>,
+    /// Whether the cluster still exists; without it what belongs to the cluster is gone, too.
+    pub cluster_exists: bool,
+}
+
+/// Removes AWS objects, each only when it is the bundle's. Goes on after a failure; every error comes back.
+pub async fn remove(cx: &Context, removal: Removal<'_>) -> Vec<Error> {
+    let Removal { old, live, keep, cluster_exists, .. } = removal;
+    let goes = removal.going(cx);
+    let going = |key: &str| goes.contains(key);
+    let mut steps: Vec<BoxFuture<'_, Result<(), Error>>> = vec![];
+    if let Some(live) = live.association.as_ref().filter(|_| cluster_exists && going(ASSOCIATION)) {
+        steps.push(association::delete(cx, &live.id).boxed());
+    }
+    for want in old.rules.iter().filter(|want| going(&want.key)) {
+        steps.push(rules::delete(cx, &want.name).boxed());
+    }
+    if let Some(live) = live.queue.as_ref().filter(|_| going(QUEUE)) {
+        steps.push(queue::delete(cx, &live.url).boxed());
+    }
+    let policies = old.policies.iter().filter(|want| going(&want.key)).map(|want| want.arn.clone()).collect();
+    steps.push(controller(cx, &old.controller_role, live.controller_role.as_ref(), policies, going(old.controller_role.key)).boxed());
+    let entry = going(ACCESS_ENTRY) && cluster_exists;
+    steps.push(nodes(cx, &old.node_role, live.node_role.as_ref(), entry, going(old.node_role.key), keep.is_some()).boxed());
+    let done: Vec<_> = futures::stream::iter(steps).buffer_unordered(CONCURRENCY).collect().await;
+    done.into_iter().filter_map(Result::err).collect()
+}
+
+impl Removal<'_> {
+    /// Keys of the objects that are there, are the bundle's, and are not to stay.
+    fn going(&self, cx: &Context) -> BTreeSet<String> {
+        let Removal { old, live, keep, owned, .. } = self;
+        let stays = |key: &str| {
+            let Some(keep) = keep else { return false };
+            match key {
+                ASSOCIATION => {
+                    let who = |desired: &Desired| (desired.association.namespace.clone(), desired.association.service_account.clone());
+                    who(keep) == who(old)
+                }
+                QUEUE => keep.queue.as_ref().map(|queue| &queue.arn) == old.queue.as_ref().map(|queue| &queue.arn),
+                ACCESS_ENTRY => keep.node_role.arn == old.node_role.arn,
+                key if key == old.controller_role.key => keep.controller_role.arn == old.controller_role.arn,
+                key if key == old.node_role.key => keep.node_role.arn == old.node_role.arn,
+                key => {
+                    let policy = old.policies.iter().find(|want| want.key == key).is_some_and(|want| keep.policies.iter().any(|kept| kept.arn == want.arn));
+                    let rule = old.rules.iter().find(|want| want.key == key).is_some_and(|want| keep.rules.iter().any(|kept| kept.name == want.name));
+                    policy || rule
+                }
+            }
+        };
+        let ours = |key: &String, tags| owned.contains(key) && !matches!(cx.ownership(tags), Ownership::Foreign(_)) || cx.ownership(tags) == Ownership::Ours;
+        live.tags(old).into_iter().filter(|(key, tags)| ours(key, tags) && !stays(key)).map(|(key, _)| key).collect()
+    }
+}
+
+/// The controller's policies that go, detached first, and its role.
+async fn controller(cx: &Context, want: &Role, live: Option<&role::Observed>, policies: Vec<String>, role_goes: bool) -> Result<(), Error> {
+    let attached = live.map(|live| live.attached.as_slice()).unwrap_or_default();
+    let detach = attached.iter().filter(|arn| role_goes || policies.contains(arn));
+    let calls: Vec<_> = detach.map(|arn| detach_policy(cx, &want.name, arn)).collect();
+    try_join_all(calls).await?;
+    let role = async { if role_goes { delete_role(cx, &want.name).await } else { Ok(()) } };
+    let calls: Vec<_> = policies.iter().map(|arn| policy::delete(cx, arn)).collect();
+    futures::try_join!(role, try_join_all(calls))?;
+    Ok(())
+}
+
+/// The node role with its access entry. An update leaves a role that instance profiles still use: nodes run with it.
+async fn nodes(cx: &Context, want: &Role, live: Option<&role::Observed>, entry_goes: bool, role_goes: bool, updating: bool) -> Result<(), Error> {
+    let profiles = if role_goes { instance_profiles(cx, &want.name).await? } else { vec![] };
+    if updating && !profiles.is_empty() {
+        let message = format!("nodes may still run with it: instance profiles {}", profiles.join(", "));
+        return Err(Error::new(Kind::Conflict, format!("delete the former node role {}", want.name), message)
+            .remedy("Let Karpenter replace the nodes, then apply again."));
+    }
+    if entry_goes {
+        access_entry::delete(cx, &want.arn).await?;
+    }
+    if !role_goes {
+        return Ok(());
+    }
+    let calls: Vec<_> = profiles.iter().map(|profile| delete_profile(cx, &want.name, profile)).collect();
+    try_join_all(calls).await?;
+    let attached = live.map(|live| live.attached.as_slice()).unwrap_or_default();
+    let calls: Vec<_> = attached.iter().map(|arn| detach_policy(cx, &want.name, arn)).collect();
+    try_join_all(calls).await?;
+    delete_role(cx, &want.name).await
+}
+
+/// Names of the instance profiles with this role that Karpenter made for this cluster.
+async fn instance_profiles(cx: &Context, role_name: &str) -> Result<Vec<String>, Error> {
+    let iam = &cx.aws.iam;
+    let mut profiles = vec![];
+    let mut pages = iam.list_instance_profiles_for_role().role_name(role_name).into_paginator().items().send();
+    while let Some(profile) = pages.next().await {
+        match profile.map_err(|e| from_sdk(format!("iam:ListInstanceProfilesForRole {role_name}"), e)) {
+            Ok(profile) => profiles.push(profile.instance_profile_name),
+            Err(error) if error.kind == Kind::NotFound => return Ok(vec![]),
+            Err(error) => return Err(error),
+        }
+    }
+    let mut ours = vec![];
+    for name in profiles {
+        if is_karpenters(cx, &name).await? {
+            ours.push(name);
+        }
+    }
+    Ok(ours)
+}
+
+/// Whether Karpenter made the profile for this cluster, as its tags say; a list of profiles leaves tags out.
+async fn is_karpenters(cx: &Context, profile: &str) -> Result<bool, Error> {
+    let sent = cx.aws.iam.list_instance_profile_tags().instance_profile_name(profile);
+    let tags = sent.send().await.map_err(|e| from_sdk(format!("iam:ListInstanceProfileTags {profile}"), e))?.tags;
+    let of = |key: &str| tags.iter().find(|tag| tag.key == key).map(|tag| tag.value.as_str());
+    let owned = of(&format!("kubernetes.io/cluster/{}", cx.place.cluster)) == Some("owned");
+    Ok(owned && of("topology.kubernetes.io/region").is_none_or(|region| region == cx.place.region))
+}
+
+async fn delete_profile(cx: &Context, role_name: &str, profile: &str) -> Result<(), Error> {
+    let iam = &cx.aws.iam;
+    let sent = iam.remove_role_from_instance_profile().instance_profile_name(profile).role_name(role_name);
+    gone_is_fine(sent.send().await.map_err(|e| from_sdk(format!("iam:RemoveRoleFromInstanceProfile {profile}"), e)))?;
+    let sent = iam.delete_instance_profile().instance_profile_name(profile);
+    gone_is_fine(sent.send().await.map_err(|e| from_sdk(format!("iam:DeleteInstanceProfile {profile}"), e)))
+}
+
+async fn detach_policy(cx: &Context, role_name: &str, arn: &str) -> Result<(), Error> {
+    let sent = cx.aws.iam.detach_role_policy().role_name(role_name).policy_arn(arn);
+    gone_is_fine(sent.send().await.map_err(|e| from_sdk(format!("iam:DetachRolePolicy {role_name} {arn}"), e)))
+}
+
+async fn delete_role(cx: &Context, name: &str) -> Result<(), Error> {
+    // IAM may still see a policy that was just detached
+    let deleted = cx
+        .patiently(&[Kind::Conflict], || async {
+            let sent = cx.aws.iam.delete_role().role_name(name);
+            sent.send().await.map_err(|e| from_sdk(format!("iam:DeleteRole {name}"), e))
+        })
+        .await;
+    gone_is_fine(deleted).map_err(|error| match error.kind {
+        Kind::Conflict => error.remedy("Remove the inline policies and instance profiles that others put on it, and apply again."),
+        _ => error,
+    })
+}
+
+fn gone_is_fine<T>(done: Result<T, Error>) -> Result<(), Error> {
+    match done {
+        Err(error) if error.kind != Kind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,287 @@
+//! The steps of `karpenter_bundle` with clients: change (create, update and repair) and refresh. Destroy and import are in
+//! [`super::bundle_ends`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use semver::Version;
+use tokio::time::Instant;
+
+use super::bundle::Bundle;
+use super::formats;
+use crate::bundle::chart::{self, Session, parse_version};
+use crate::bundle::context::{Context, Tags};
+use crate::bundle::converge::{self, Outcome};
+use crate::bundle::desired::{Desired, Place, desired};
+use crate::bundle::observe::{self, CRDS_STAY, Known, MISSING, NOT_MANAGED, Observed};
+use crate::bundle::plan;
+use crate::bundle::record::Record;
+use crate::bundle::remove::{self, Removal};
+use crate::helm::RegistryAuth;
+use crate::provider::Connection;
+use crate::tofu::convert;
+use crate::tofu::diagnostics::Diagnostics;
+use crate::tofu::resource::{ApplyRequest, ApplyResponse, ReadRequest, ReadResponse};
+use crate::tofu::value::Value;
+use crate::{Error, Kind};
+
+/// How long a create or an update may take where nothing else is said.
+const CHANGE: Duration = Duration::from_secs(10 * 60);
+/// How long a refresh may take.
+const REFRESH: Duration = Duration::from_secs(2 * 60);
+
+/// A bundle on its cluster.
+pub(super) struct Target {
+    pub(super) connection: Arc<Connection>,
+    pub(super) desired: Desired,
+    pub(super) cx: Context,
+    pub(super) session: Option<Session>,
+}
+
+impl Bundle {
+    /// Create, update and repair.
+    pub(super) async fn change(&self, request: ApplyRequest) -> ApplyResponse {
+        let mut record = Record::read(&request.planned_private);
+        let planned_set = record.planned.take();
+        match self.try_change(&request, &mut record).await {
+            Ok((new_state, diagnostics)) => {
+                if !diagnostics.has_errors() {
+                    record.set = planned_set.unwrap_or_default();
+                }
+                ApplyResponse { new_state, private: record.write(), diagnostics }
+            }
+            // nothing was written
+            Err(diagnostics) => ApplyResponse { new_state: request.prior_state, private: record.write(), diagnostics },
+        }
+    }
+
+    async fn try_change(&self, request: &ApplyRequest, record: &mut Record) -> Result<(Value, Diagnostics), Diagnostics> {
+        let (prior, planned) = (&request.prior_state, &request.planned_state);
+        let creating = prior.is_null();
+        let deadline = deadline(planned, if creating { "create" } else { "update" }, CHANGE);
+        let connection = self.reach(planned).await?;
+        let target = self.target(connection.clone(), planned, record, deadline).await?;
+        let Target { desired, cx, .. } = &target;
+        let old = if creating { None } else { Some(self.desired_of(prior, &desired.place)?) };
+        let moved = old.as_ref().and_then(|old| old.chart.as_ref()).filter(|old| {
+            desired.chart.as_ref().is_none_or(|new| (&new.namespace, &new.release_name) != (&old.namespace, &old.release_name))
+        });
+        let session = match (&target.session, moved) {
+            (None, Some(_)) => Some(self.session(&connection).await?),
+            (session, _) => session.clone(),
+        };
+        let live = match creating {
+            true => observe::first_look(cx, desired, session.as_ref()).await?,
+            false => observe::observe(cx, desired, &known(record, prior), session.as_ref()).await?,
+        };
+        let resuming = creating && converge::is_resuming(cx, desired, &live);
+        if resuming {
+            record.owned.extend(live.tags(desired).into_keys().filter(|key| observe::is_ours(cx, &live, desired, key)));
+        }
+        refuse(cx, desired, &live, creating, record)?;
+        let source = match (&desired.chart, &session, &live.chart) {
+            (Some(want), Some(session), Some(live)) => {
+                let source = chart::source(session, want, live).await?;
+                if creating || moved.is_some() {
+                    chart::refuse(session, want, live, &source, resuming).await?;
+                }
+                Some(source)
+            }
+            _ => None,
+        };
+
+        let mut outcome = converge::converge(cx, desired, &live, creating, &record.owned).await;
+        if let (Some(moved), Some(session), true) = (moved, &session, outcome.errors.is_empty()) {
+            outcome.errors.extend(chart::remove(session, moved).await.err());
+        }
+        if outcome.errors.is_empty() {
+            converge::install(cx, desired, &live, session.as_ref(), source, &mut outcome).await;
+        }
+        if let (Some(old), true) = (&old, outcome.errors.is_empty()) {
+            outcome.errors.extend(clean_up(cx, old, desired, record).await);
+        }
+        if outcome.errors.is_empty() {
+            converge::finish(cx, desired, &live, creating, &mut outcome).await;
+        }
+        record.complete = record.complete || outcome.errors.is_empty();
+        record.owned.extend(outcome.owned.iter().cloned());
+        if outcome.association_id.is_some() {
+            record.association_id.clone_from(&outcome.association_id);
+        }
+        if outcome.errors.is_empty() {
+            record.tags = cx.tags.wanted.clone();
+        } else {
+            record.tags.extend(cx.tags.wanted.clone());
+        }
+        Ok(answer(&target, request, outcome))
+    }
+
+    /// Reads everything again.
+    pub(super) async fn refresh(&self, request: ReadRequest) -> ReadResponse {
+        let ReadRequest { current_state, private } = request;
+        let mut record = Record::read(&private);
+        let mut diagnostics = Diagnostics::default();
+        let new_state = match self.try_refresh(&current_state, &mut record).await {
+            Ok(state) => return ReadResponse { new_state: state, private: record.write(), diagnostics },
+            Err(error) if error.kind == Kind::ConfigUnknown => {
+                let detail = "The provider's configuration depends on values that are known only after apply, so the state is kept as it is.";
+                diagnostics.warning(None, "the bundle was not refreshed", detail);
+                current_state
+            }
+            Err(error) if is_cluster_gone(&error) => {
+                let detail = format!("{}\n\nIts IAM roles, queue and rules may still exist, so the state is kept as it is. A destroy removes them.", error.message);
+                diagnostics.warning(None, "the bundle's cluster is gone", detail);
+                current_state
+            }
+            Err(error) => {
+                diagnostics.extend(error.into());
+                current_state
+            }
+        };
+        ReadResponse { new_state, private, diagnostics }
+    }
+
+    async fn try_refresh(&self, state: &Value, record: &mut Record) -> Result<Value, Error> {
+        let connection = self.reach(state).await?;
+        let Target { desired, cx, session, .. } = self.target(connection, state, record, Instant::now() + REFRESH).await?;
+        let live = observe::observe(&cx, &desired, &known(record, state), session.as_ref()).await?;
+        let lines = live.lines(&cx, &desired, &record.owned)?;
+        let stays = |key: &str| CRDS_STAY.contains(&key);
+        if lines.iter().all(|(key, line)| line == MISSING || line == NOT_MANAGED || stays(key)) {
+            return Ok(Value::Null);
+        }
+        record.association_id = live.association.as_ref().map(|live| live.id.clone());
+        let mut state = state.clone();
+        state.set("objects", map(lines));
+        state.set("ready", Value::from(live.chart.as_ref().is_none_or(|chart| chart.ready)));
+        if desired.queue.is_some() {
+            state.set("queue_url", live.queue.as_ref().map_or(Value::Null, |queue| Value::from(queue.url.clone())));
+        }
+        Ok(state)
+    }
+
+    /// The connection to the cluster of a state or a plan: the recorded one where there is one.
+    pub(super) async fn reach(&self, state: &Value) -> Result<Arc<Connection>, Error> {
+        match state.attr("cluster_arn").as_str().filter(|arn| !arn.is_empty()) {
+            Some(arn) => self.connections.connect(arn).await,
+            None => self.connections.choose(&self.connections.cluster(state.attr("cluster_name"))).await,
+        }
+    }
+
+    /// What a state or a plan wants, with everything to bring it about.
+    pub(super) async fn target(&self, connection: Arc<Connection>, state: &Value, record: &Record, deadline: Instant) -> Result<Target, Error> {
+        let place = Place::of_arn(&connection.cluster.arn).ok_or_else(|| {
+            Error::new(Kind::Invalid, "find the bundle's cluster", "no EKS cluster is named").remedy("Set `cluster_name` in the provider block or here.")
+        })?;
+        let arguments = plan::arguments(&self.schema.block, state);
+        let chart = arguments.chart.clone().unwrap_or_default();
+        let installs = chart.create != Some(false);
+        let version = match &arguments.version {
+            Some(text) => parse_version(text)?,
+            None => {
+                let repository = chart.repository.unwrap_or_else(|| crate::bundle::desired::REPOSITORY.to_owned());
+                chart::newest(&repository, installs, self.registry_auth()?.as_ref()).await?
+            }
+        };
+        let desired = desired(&arguments, &version, &place, &self.connections.default_tags()?)?;
+        let session = if installs { Some(self.session(&connection).await?) } else { None };
+        let stale = record.tags.keys().filter(|key| !desired.tags.contains_key(*key)).cloned().collect();
+        let tags = Tags { wanted: desired.tags.clone(), stale };
+        let cx = Context { aws: connection.aws.clone(), place, tags, deadline, connections: self.connections.clone() };
+        Ok(Target { connection, desired, cx, session })
+    }
+
+    pub(super) async fn session(&self, connection: &Connection) -> Result<Session, Error> {
+        let kubernetes_version = connection.cluster.kubernetes_version.clone();
+        Ok(Session { client: connection.kube().await?, kubernetes_version, auth: self.registry_auth()? })
+    }
+
+    fn registry_auth(&self) -> Result<Option<RegistryAuth>, Error> {
+        let auth = self.connections.registry_auth()?;
+        Ok(auth.map(|auth| RegistryAuth { username: auth.username, password: auth.password }))
+    }
+
+    /// What a state wanted.
+    pub(super) fn desired_of(&self, state: &Value, place: &Place) -> Result<Desired, Error> {
+        let arguments = plan::arguments(&self.schema.block, state);
+        let version = arguments.version.as_deref().map_or(Ok(Version::new(1, 14, 1)), parse_version)?;
+        desired(&arguments, &version, place, &BTreeMap::new())
+    }
+}
+
+/// The refusals as diagnostics, before anything is written.
+fn refuse(cx: &Context, desired: &Desired, live: &Observed, creating: bool, record: &Record) -> Result<(), Diagnostics> {
+    let refusals = converge::refusals(cx, desired, live, creating, &record.owned);
+    if refusals.is_empty() {
+        return Ok(());
+    }
+    let mut diagnostics = Diagnostics::default();
+    refusals.into_iter().for_each(|error| diagnostics.extend(error.into()));
+    Err(diagnostics)
+}
+
+/// Removes what an update does not want any more.
+async fn clean_up(cx: &Context, old: &Desired, new: &Desired, record: &mut Record) -> Vec<Error> {
+    let names = |desired: &Desired| -> BTreeSet<String> {
+        let Desired { version: _, place: _, tags: _, controller_role, policies, association, queue, rules, node_role, chart: _ } = desired;
+        let mut names = BTreeSet::from([controller_role.arn.clone(), node_role.arn.clone()]);
+        names.insert(format!("{}/{}", association.namespace, association.service_account));
+        names.extend(policies.iter().map(|policy| policy.arn.clone()).chain(rules.iter().map(|rule| rule.arn.clone())));
+        names.extend(queue.iter().map(|queue| queue.arn.clone()));
+        names
+    };
+    if names(old).is_subset(&names(new)) {
+        return vec![];
+    }
+    match observe::observe(cx, old, &Known::default(), None).await {
+        Ok(live) => {
+            let removal = Removal { old, live: &live, keep: Some(new), owned: &record.owned, cluster_exists: true };
+            remove::remove(cx, removal).await
+        }
+        Err(error) => vec![error],
+    }
+}
+
+/// The state after a change. Where an update failed, the prior arguments stay, so that the next plan shows what is left to do.
+fn answer(target: &Target, request: &ApplyRequest, outcome: Outcome) -> (Value, Diagnostics) {
+    let Outcome { lines, owned: _, association_id: _, queue_url, ready, why, errors } = outcome;
+    let mut diagnostics = Diagnostics::default();
+    let failed = !errors.is_empty();
+    errors.into_iter().for_each(|error| diagnostics.extend(error.into()));
+    if !failed && !ready {
+        let detail = format!("{why}\n\n`ready` is false; nothing needs to be applied again once the cause is gone.");
+        diagnostics.warning(None, "Karpenter's controller is not ready", detail);
+    }
+    if failed && !request.prior_state.is_null() {
+        let mut state = request.prior_state.clone();
+        state.set("objects", map(lines));
+        return (state, diagnostics);
+    }
+    let mut observed = Value::object(plan::outputs(&target.desired));
+    observed.set("cluster_name", Value::from(target.connection.cluster.name.clone()));
+    observed.set("version", Value::from(target.desired.version.to_string()));
+    observed.set("queue_url", queue_url.map_or(Value::Null, Value::from));
+    observed.set("ready", Value::from(ready));
+    observed.set("objects", map(lines));
+    (convert::settle(&request.planned_state, &observed), diagnostics)
+}
+
+/// What saves calls.
+pub(super) fn known(record: &Record, state: &Value) -> Known {
+    Known { association_id: record.association_id.clone(), queue_url: state.attr("queue_url").as_str().map(str::to_owned) }
+}
+
+pub(super) fn map(lines: BTreeMap<String, String>) -> Value {
+    Value::object(lines.into_iter().map(|(key, line)| (key, Value::from(line))))
+}
+
+pub(super) fn deadline(state: &Value, operation: &str, otherwise: Duration) -> Instant {
+    let written = state.attr("timeouts").first().attr(operation).as_str().and_then(formats::seconds);
+    Instant::now() + written.map_or(otherwise, Duration::from_secs)
+}
+
+/// Whether EKS says that there is no such cluster.
+pub(super) fn is_cluster_gone(error: &Error) -> bool {
+    error.kind == Kind::NotFound && error.action.starts_with("eks:DescribeCluster")
+}
