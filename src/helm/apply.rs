@@ -1,12 +1,18 @@
-//! A release against a cluster: read, apply, uninstall.
+//! A release against a cluster: apply and uninstall. Both converge: whatever a killed process left, the next run completes.
 
+use futures::future::{join_all, try_join_all};
 use kube::Client;
+use serde_json::Value;
 
 use super::chart::Chart;
-use super::manifest::Object;
-use super::release::Release;
-use super::{Capabilities, Map, Result};
+use super::live::{Created, Target};
+use super::manifest::{self, Object};
+use super::release::{Record, Release, Status};
+use super::template::{ReleaseInfo, Rendered, render};
+use super::{Capabilities, Map, Result, invalid, store};
 use crate::{Error, Kind};
+
+pub use super::store::read;
 
 /// What a release should be.
 #[derive(Clone, Debug)]
@@ -29,30 +35,259 @@ pub struct Desired {
     pub max_history: usize,
 }
 
-/// Reads a release: its newest record and, if another one is deployed, that too. One LIST; `None` when there is no record.
-pub async fn read(client: &Client, namespace: &str, name: &str) -> Result<Option<Release>> {
-    let _ = (client, namespace, name);
-    Err(Error::new(Kind::Other, "read the release", "not built yet"))
-}
-
-/// Installs or upgrades, converging; returns the release as it is recorded afterwards.
+/// Installs or upgrades, converging; returns the release as it is recorded afterwards. Objects whose manifest did not change are left
+/// alone but for those in `repair`; when nothing else changes, no new revision is recorded.
+///
+/// # Errors
+/// [`Kind::AlreadyExists`] naming every object that is not ours, after undoing what this call made; what rendering or the API server says.
 pub async fn apply(client: &Client, desired: &Desired, prior: Option<Release>) -> Result<Release> {
-    let _ = (client, desired, prior);
-    Err(Error::new(Kind::Other, "apply the release", "not built yet"))
+    let (info, resumed) = next_revision(desired, prior.as_ref());
+    let manifest = render_for(client, desired, &info).await?.manifest;
+    let objects = manifest::objects(&manifest, &desired.namespace)?;
+    refuse_duplicate_env(&objects)?;
+    let steps = Steps::plan(desired, prior.as_ref(), objects)?;
+    if let Some(prior) = &prior
+        && unchanged(desired, prior, &manifest)
+    {
+        steps.run(client, desired).await?;
+        return Ok(prior.clone());
+    }
+    let first_deployed = prior.as_ref().and_then(|p| p.current().first_deployed().map(str::to_owned));
+    let mut record = Record::new(&desired.name, &desired.namespace, info.revision, &desired.chart, &desired.values, &manifest, first_deployed.as_deref());
+    if let Some(left) = resumed {
+        record.resource_version = left.resource_version.clone();
+        record.labels = left.labels.clone();
+    }
+    store::write(client, &desired.namespace, &mut record).await?;
+    if let Err(error) = steps.run(client, desired).await {
+        return Err(give_up(client, desired, record, error).await);
+    }
+    record.set_status(Status::Deployed, if info.upgrade { "Upgrade complete" } else { "Install complete" });
+    store::write(client, &desired.namespace, &mut record).await?;
+    settle_history(client, desired, prior, record).await
 }
 
-/// Deletes the release's objects, CRDs never, then its records.
+/// Which revision this is, and the pending record that a killed process left under that number.
+fn next_revision<'r>(desired: &Desired, prior: Option<&'r Release>) -> (ReleaseInfo, Option<&'r Record>) {
+    let (revision, resumed) = match prior.map(|p| &p.newest) {
+        None => (1, None),
+        Some(newest) if newest.status().pending() => (newest.revision(), Some(newest)),
+        Some(newest) => (newest.revision() + 1, None),
+    };
+    let upgrade = prior.is_some_and(|p| p.live().is_some());
+    (ReleaseInfo { name: desired.name.clone(), namespace: desired.namespace.clone(), revision, upgrade }, resumed)
+}
+
+async fn render_for(client: &Client, desired: &Desired, info: &ReleaseInfo) -> Result<Rendered> {
+    let rendered = render(&desired.chart, &desired.values, info, &desired.capabilities)?;
+    if rendered.asked.is_empty() {
+        return Ok(rendered);
+    }
+    let served = desired.capabilities.clone().with_served(client).await?;
+    render(&desired.chart, &desired.values, info, &served)
+}
+
+/// The live record says all of this already.
+fn unchanged(desired: &Desired, prior: &Release, manifest: &str) -> bool {
+    let newest = &prior.newest;
+    let same_chart = || newest.chart().is_ok_and(|chart| chart == desired.chart);
+    newest.status() == Status::Deployed && newest.server_side() && newest.manifest() == manifest && newest.config() == desired.values && same_chart()
+}
+
+/// Server-side apply refuses a list with two entries of one name, in the middle of everything; say so before the first write.
+fn refuse_duplicate_env(objects: &[Object]) -> Result<()> {
+    for object in objects.iter().filter(|o| o.info.kind == "Deployment") {
+        let containers = object.json.pointer("/spec/template/spec/containers").and_then(Value::as_array);
+        for container in containers.into_iter().flatten() {
+            let env = container.get("env").and_then(Value::as_array);
+            let names: Vec<&str> = env.into_iter().flatten().filter_map(|e| e.get("name")?.as_str()).collect();
+            if let Some((_, twice)) = names.iter().enumerate().find(|(index, name)| names[..*index].contains(name)) {
+                let message = format!("the environment variable {twice} is set twice in {}", object.name);
+                return Err(invalid("render the chart", message).remedy("The chart sets it from its own values: set those, and not controller.env."));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What has to happen to which object.
+struct Steps {
+    /// Not known to be ours: made, or taken over when it carries our marks.
+    create: Vec<Object>,
+    /// Ours: applied by force.
+    change: Vec<Object>,
+    /// Ours, perhaps written by Helm 3: its fields pass to us first.
+    migrate: Vec<Object>,
+    /// Gone from the manifest.
+    delete: Vec<Object>,
+}
+
+impl Steps {
+    fn plan(desired: &Desired, prior: Option<&Release>, objects: Vec<Object>) -> Result<Steps> {
+        let live = prior.and_then(Release::live);
+        let ours = live.map(Record::objects).transpose()?.unwrap_or_default();
+        // what another revision left is in question, but only the live one's objects are ours without a look
+        let tried = prior.map(|p| p.newest.objects()).transpose()?.unwrap_or_default();
+        let whole = prior.is_some_and(|p| p.newest.status() == Status::Deployed && p.newest.server_side());
+        let mut steps = Steps { create: vec![], change: vec![], migrate: vec![], delete: vec![] };
+        for old in ours.iter().chain(&tried) {
+            let kept = objects.iter().chain(&steps.delete).any(|o| o.same(old)) || old.annotation("helm.sh/resource-policy") == Some("keep");
+            if !kept && old.info.kind != "CustomResourceDefinition" {
+                steps.delete.push(old.clone());
+            }
+        }
+        for object in objects {
+            match ours.iter().find(|old| old.same(&object)) {
+                None => steps.create.push(object),
+                Some(_) if live.is_some_and(|l| !l.server_side()) => steps.migrate.push(object),
+                Some(old) if whole && old.json == object.json && !desired.repair.contains(&object.id(&desired.namespace)) => {}
+                Some(_) => steps.change.push(object),
+            }
+        }
+        steps.delete.sort_by_key(|o| std::cmp::Reverse(manifest::order(&o.info)));
+        Ok(steps)
+    }
+
+    async fn run(&self, client: &Client, desired: &Desired) -> Result<()> {
+        let target = |object: &Object| Target::new(object, &desired.name, &desired.namespace);
+        create(client, desired, &self.create).await?;
+        for group in self.change.chunk_by(|a, b| a.info == b.info) {
+            try_join_all(group.iter().map(|o| async { target(o).apply(client).await })).await?;
+        }
+        for group in self.migrate.chunk_by(|a, b| a.info == b.info) {
+            let moved = group.iter().map(|o| async {
+                let target = target(o);
+                let live = target.get(client).await?.unwrap_or_default();
+                target.take_over(client, &live).await
+            });
+            try_join_all(moved).await?;
+        }
+        for group in self.delete.chunk_by(|a, b| a.info == b.info) {
+            let targets: Vec<Target> = group.iter().map(&target).collect();
+            try_join_all(targets.iter().map(|t| t.delete_own(client, &desired.name, &desired.namespace))).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes objects, kind by kind. What exists is taken over when it is ours or may be adopted; otherwise what was made is deleted again,
+/// and the error names every object that stands in the way.
+async fn create(client: &Client, desired: &Desired, objects: &[Object]) -> Result<()> {
+    let mut made: Vec<(Target, String)> = vec![];
+    let mut groups = objects.chunk_by(|a, b| a.info == b.info);
+    let mut refused: Vec<String> = vec![];
+    let mut failed = None;
+    for group in groups.by_ref() {
+        let results = join_all(group.iter().map(|object| async {
+            let target = Target::new(object, &desired.name, &desired.namespace);
+            let created = target.create(client).await;
+            let taken = match created {
+                Ok(Created::New(uid)) => Ok(Ok(uid)),
+                Ok(Created::Exists(live)) => match foreign(desired, object, &live) {
+                    Some(reason) => Ok(Err(reason)),
+                    None => target.take_over(client, &live).await.map(|_| Ok(String::new())),
+                },
+                Err(error) => Err(error),
+            };
+            (target, taken)
+        }));
+        for (target, result) in results.await {
+            match result {
+                Ok(Ok(uid)) if !uid.is_empty() => made.push((target, uid)),
+                Ok(Ok(_)) => {}
+                Ok(Err(reason)) => refused.push(reason),
+                Err(error) => failed = Some(error),
+            }
+        }
+        if failed.is_some() || !refused.is_empty() {
+            break;
+        }
+    }
+    match failed {
+        Some(error) => Err(error),
+        None if refused.is_empty() => Ok(()),
+        None => {
+            for object in groups.flatten() {
+                let live = Target::new(object, &desired.name, &desired.namespace).get(client).await?;
+                refused.extend(live.and_then(|live| foreign(desired, object, &live)));
+            }
+            for (target, uid) in made.iter().rev() {
+                target.delete(client, uid).await?;
+            }
+            Err(refusal(desired, &refused))
+        }
+    }
+}
+
+/// Whose a live object is, when we may not take it.
+fn foreign(desired: &Desired, object: &Object, live: &Value) -> Option<String> {
+    if desired.adopt {
+        return None;
+    }
+    let id = object.id(&desired.namespace);
+    match manifest::owner(live) {
+        Some((name, namespace)) if (&name, &namespace) == (&desired.name, &desired.namespace) => None,
+        Some((name, namespace)) => Some(format!("{id} (of the Helm release {namespace}/{name})")),
+        None => Some(format!("{id} (of no Helm release)")),
+    }
+}
+
+fn refusal(desired: &Desired, refused: &[String]) -> Error {
+    let message = format!("these objects exist already and are not of this release: {}", refused.join(", "));
+    Error::new(Kind::AlreadyExists, format!("install release {}/{}", desired.namespace, desired.name), message)
+        .remedy("Set `adopt = true` in the chart block to take them over, or delete them.")
+}
+
+/// After a failure: a refused first install leaves no record, any other attempt a failed one. The error goes on either way.
+async fn give_up(client: &Client, desired: &Desired, mut record: Record, error: Error) -> Error {
+    let recorded = if error.kind == Kind::AlreadyExists && record.revision() == 1 {
+        store::remove(client, &desired.namespace, &desired.name, 1).await
+    } else {
+        let what = if record.revision() == 1 { "Release" } else { "Upgrade" };
+        record.set_status(Status::Failed, &format!("{what} {:?} failed: {error}", desired.name));
+        store::write(client, &desired.namespace, &mut record).await
+    };
+    if let Err(second) = recorded {
+        tracing::warn!(error = %second, "the release record still says that an operation is pending; the next apply completes it");
+    }
+    error
+}
+
+/// Marks the former revision as superseded, and forgets the oldest ones.
+async fn settle_history(client: &Client, desired: &Desired, prior: Option<Release>, record: Record) -> Result<Release> {
+    let mut revisions = vec![record.revision()];
+    if let Some(prior) = prior {
+        revisions.extend(prior.revisions.iter().copied().filter(|r| *r != record.revision()));
+        if let Some(mut former) = prior.live().cloned() {
+            former.set_status(Status::Superseded, "");
+            store::write(client, &desired.namespace, &mut former).await?;
+        }
+    }
+    revisions.sort_unstable();
+    let surplus = revisions.len().saturating_sub(desired.max_history.max(1));
+    for revision in revisions.drain(..surplus) {
+        store::remove(client, &desired.namespace, &desired.name, revision).await?;
+    }
+    Ok(Release { name: desired.name.clone(), namespace: desired.namespace.clone(), newest: record, deployed: None, revisions })
+}
+
+/// Deletes the release's objects in reverse order, then its records. CRDs stay, and so does what belongs to another release or says
+/// `helm.sh/resource-policy: keep`.
+///
+/// # Errors
+/// What the API server says; the records are still there then, and the next call completes it.
 pub async fn uninstall(client: &Client, release: &Release) -> Result<()> {
-    let _ = (client, release);
-    Err(Error::new(Kind::Other, "uninstall the release", "not built yet"))
-}
-
-/// A kube error as ours.
-pub(super) fn from_kube(action: impl Into<String>, error: kube::Error) -> Error {
-    Error::new(Kind::Other, action, error.to_string()).caused_by(error)
-}
-
-/// The ids of the objects of a rendered release, for the drift map.
-pub fn ids(objects: &[Object], namespace: &str) -> Vec<String> {
-    objects.iter().map(|o| o.id(namespace)).collect()
+    let mut objects = release.current().objects()?;
+    for object in release.newest.objects()? {
+        if !objects.iter().any(|o| o.same(&object)) {
+            objects.push(object);
+        }
+    }
+    objects.retain(|o| o.info.kind != "CustomResourceDefinition" && o.annotation("helm.sh/resource-policy") != Some("keep"));
+    objects.sort_by_key(|o| std::cmp::Reverse(manifest::order(&o.info)));
+    for group in objects.chunk_by(|a, b| a.info == b.info) {
+        let targets: Vec<Target> = group.iter().map(|o| Target::new(o, &release.name, &release.namespace)).collect();
+        try_join_all(targets.iter().map(|t| t.delete_own(client, &release.name, &release.namespace))).await?;
+    }
+    store::remove_all(client, &release.namespace, &release.name).await
 }

@@ -36,13 +36,13 @@ impl Capabilities {
 
     /// Asks the API server for its version (one call).
     pub async fn of(client: &kube::Client) -> Result<Self> {
-        let info = client.apiserver_version().await.map_err(|e| super::apply::from_kube("read the cluster's version", e))?;
+        let info = client.apiserver_version().await.map_err(|e| crate::kubernetes::from_kube("read the cluster's version", e))?;
         Self::new(&info.git_version)
     }
 
     /// Asks the API server which group versions it serves (one call) and adds them.
     pub async fn with_served(mut self, client: &kube::Client) -> Result<Self> {
-        let groups = client.list_api_groups().await.map_err(|e| super::apply::from_kube("list the served API groups", e))?;
+        let groups = client.list_api_groups().await.map_err(|e| crate::kubernetes::from_kube("list the served API groups", e))?;
         self.api_versions.extend(groups.groups.into_iter().flat_map(|g| g.versions).map(|v| v.group_version));
         Ok(self)
     }

@@ -24,6 +24,10 @@ pub struct KindInfo {
     pub namespaced: bool,
 }
 
+/// CustomResourceDefinition.
+pub const CRD: KindInfo =
+    KindInfo { kind: "CustomResourceDefinition", group: "apiextensions.k8s.io", plural: "customresourcedefinitions", namespaced: false };
+
 /// Kinds in the order in which Helm installs them; it deletes in the opposite one.
 const KINDS: &[KindInfo] = &[
     KindInfo { kind: "Namespace", group: "", plural: "namespaces", namespaced: false },
@@ -31,12 +35,7 @@ const KINDS: &[KindInfo] = &[
     KindInfo { kind: "ServiceAccount", group: "", plural: "serviceaccounts", namespaced: true },
     KindInfo { kind: "Secret", group: "", plural: "secrets", namespaced: true },
     KindInfo { kind: "ConfigMap", group: "", plural: "configmaps", namespaced: true },
-    KindInfo {
-        kind: "CustomResourceDefinition",
-        group: "apiextensions.k8s.io",
-        plural: "customresourcedefinitions",
-        namespaced: false,
-    },
+    CRD,
     KindInfo { kind: "ClusterRole", group: "rbac.authorization.k8s.io", plural: "clusterroles", namespaced: false },
     KindInfo { kind: "ClusterRoleBinding", group: "rbac.authorization.k8s.io", plural: "clusterrolebindings", namespaced: false },
     KindInfo { kind: "Role", group: "rbac.authorization.k8s.io", plural: "roles", namespaced: true },
@@ -60,8 +59,6 @@ pub struct Object {
     pub name: String,
     /// As rendered, nulls left out.
     pub json: Value,
-    /// The document's text.
-    pub text: String,
 }
 
 impl Object {
@@ -160,7 +157,7 @@ pub fn object(text: &str, release_namespace: &str) -> Result<Option<Object>> {
         (true, true) => Some(release_namespace.to_owned()),
         (true, false) => Some(namespace),
     };
-    Ok(Some(Object { info, version: version.to_owned(), namespace, name, json, text: text.to_owned() }))
+    Ok(Some(Object { info, version: version.to_owned(), namespace, name, json }))
 }
 
 /// The place of a kind in Helm's install order.
@@ -169,7 +166,7 @@ pub fn order(info: &KindInfo) -> usize {
 }
 
 /// A null says "not set", in Helm's patches and in ours.
-fn strip_nulls(value: &mut Value) {
+pub(super) fn strip_nulls(value: &mut Value) {
     match value {
         Value::Object(map) => {
             map.retain(|_, v| !v.is_null());

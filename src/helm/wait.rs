@@ -1,10 +1,16 @@
 //! Waiting for a release's Deployment, as Helm's `--wait` does.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use futures::{StreamExt as _, TryStreamExt as _};
 use kube::Client;
+use kube::api::{DynamicObject, ListParams, WatchEvent, WatchParams};
+use serde_json::Value;
 
+use super::live::Target;
+use super::manifest::Object;
 use super::{Release, Result};
+use crate::kubernetes::{apply, from_kube};
 
 /// Whether a release's Deployments are ready, and if not, why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +21,132 @@ pub struct Readiness {
     pub why: String,
 }
 
-/// Waits until the release's Deployments are ready, or the deadline passes: that is no error.
+/// Waits until the release's Deployments are ready, or the deadline passes: that is no error. A deadline that has passed looks once.
+///
+/// # Errors
+/// What the API server says.
 pub async fn wait_ready(client: &Client, release: &Release, deadline: Instant) -> Result<Readiness> {
-    let _ = (client, release, deadline);
-    Ok(Readiness { ready: false, why: "not built yet".to_owned() })
+    for object in release.current().objects()?.iter().filter(|o| o.info.kind == "Deployment") {
+        let target = Target::new(object, &release.name, &release.namespace);
+        let mut why = look(client, &target, object).await?;
+        while let Err((reason, version)) = &why {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(Readiness { ready: false, why: explain(client, object, reason).await });
+            }
+            // whatever ends the watch, the next look tells what is; the pause keeps a broken watch from spinning
+            if !version.is_empty() {
+                let _ = tokio::time::timeout(left, watch(client, object, version)).await;
+            }
+            tokio::time::sleep(left.min(Duration::from_millis(500))).await;
+            why = look(client, &target, object).await?;
+        }
+    }
+    Ok(Readiness { ready: true, why: String::new() })
+}
+
+/// Ready, or why not and the version that says so.
+async fn look(client: &Client, target: &Target, object: &Object) -> Result<std::result::Result<(), (String, String)>> {
+    let Some(live) = target.get(client).await? else {
+        return Ok(Err((format!("Deployment {} does not exist", object.name), String::new())));
+    };
+    let version = live.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default().to_owned();
+    Ok(readiness(&live).map_err(|why| (format!("Deployment {}: {why}", object.name), version)))
+}
+
+/// Helm's rule: the controller has seen this generation, and enough pods of the new template are ready.
+fn readiness(live: &Value) -> std::result::Result<(), String> {
+    let number = |pointer: &str, absent: i64| live.pointer(pointer).and_then(Value::as_i64).unwrap_or(absent);
+    if live.pointer("/spec/paused").and_then(Value::as_bool).unwrap_or_default() {
+        return Ok(());
+    }
+    if number("/status/observedGeneration", 0) < number("/metadata/generation", 0) {
+        return Err("its controller has not seen the change yet".to_owned());
+    }
+    let replicas = number("/spec/replicas", 1);
+    let unavailable = max_unavailable(live, replicas);
+    // the status does not say which of the ready pods are new: take it that all the old ones are ready
+    let old = number("/status/replicas", 0) - number("/status/updatedReplicas", 0);
+    let ready = (number("/status/readyReplicas", 0) - old).max(0);
+    if ready >= replicas - unavailable {
+        return Ok(());
+    }
+    Err(format!("{ready} of {replicas} pods are ready, want {}", replicas - unavailable))
+}
+
+fn max_unavailable(live: &Value, replicas: i64) -> i64 {
+    if replicas == 0 || live.pointer("/spec/strategy/type").and_then(Value::as_str) == Some("Recreate") {
+        return 0;
+    }
+    let value = live.pointer("/spec/strategy/rollingUpdate/maxUnavailable");
+    let percent = value.and_then(Value::as_str).and_then(|text| text.strip_suffix('%')?.parse::<i64>().ok());
+    let count = percent.map_or_else(|| value.and_then(Value::as_i64).unwrap_or_default(), |percent| replicas * percent / 100);
+    count.min(replicas)
+}
+
+/// Returns when the object changes for the better, or the watch ends.
+async fn watch(client: &Client, object: &Object, version: &str) -> Result<()> {
+    let kind = super::live::resource(&object.info, &object.version);
+    let api = apply::api(client, &kind, object.namespace.as_deref());
+    let parameters = WatchParams::default().fields(&format!("metadata.name={}", object.name));
+    let action = || format!("watch Deployment {}", object.name);
+    let mut events = api.watch(&parameters, version).await.map_err(|e| from_kube(action(), e))?.boxed();
+    while let Some(event) = events.try_next().await.map_err(|e| from_kube(action(), e))? {
+        match event {
+            WatchEvent::Added(live) | WatchEvent::Modified(live) => {
+                if serde_json::to_value(live).is_ok_and(|live| readiness(&live).is_ok()) {
+                    return Ok(());
+                }
+            }
+            WatchEvent::Bookmark(_) => {}
+            WatchEvent::Deleted(_) | WatchEvent::Error(_) => return Ok(()),
+        }
+    }
+    Ok(())
+}
+
+/// The reason with what the pods say: an image that cannot be pulled, a node that is missing. One LIST; what it cannot tell is left out.
+async fn explain(client: &Client, object: &Object, reason: &str) -> String {
+    let labels = object.json.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
+    let selector: Vec<String> = labels.into_iter().flatten().filter_map(|(k, v)| Some(format!("{k}={}", v.as_str()?))).collect();
+    let info = super::manifest::KindInfo { kind: "Pod", group: "", plural: "pods", namespaced: true };
+    let api = apply::api(client, &super::live::resource(&info, "v1"), object.namespace.as_deref());
+    let Ok(pods) = api.list(&ListParams::default().labels(&selector.join(",")).limit(20)).await else { return reason.to_owned() };
+    let mut details: Vec<String> = pods.items.iter().filter_map(pod_problem).collect();
+    details.sort();
+    details.dedup();
+    if details.is_empty() { reason.to_owned() } else { format!("{reason}; {}", details.join("; ")) }
+}
+
+fn pod_problem(pod: &DynamicObject) -> Option<String> {
+    let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let list = |pointer: &str| pod.data.pointer(pointer).and_then(Value::as_array).cloned().unwrap_or_default();
+    for container in list("/status/initContainerStatuses").iter().chain(&list("/status/containerStatuses")) {
+        if let Some(waiting) = container.pointer("/state/waiting").filter(|w| text(w, "reason") != "ContainerCreating") {
+            return Some(format!("container {}: {} {}", text(container, "name"), text(waiting, "reason"), text(waiting, "message")).trim_end().to_owned());
+        }
+    }
+    let conditions = list("/status/conditions");
+    let unscheduled = conditions.iter().find(|c| text(c, "type") == "PodScheduled" && text(c, "status") == "False")?;
+    Some(format!("a pod cannot be scheduled: {}", text(unscheduled, "message")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn ready_when_enough_new_pods_are() {
+        let deployment = |observed: i64, total: i64, updated: i64, ready: i64| {
+            json!({"metadata": {"generation": 2}, "spec": {"replicas": 2, "strategy": {"rollingUpdate": {"maxUnavailable": 1}}},
+                   "status": {"observedGeneration": observed, "replicas": total, "updatedReplicas": updated, "readyReplicas": ready}})
+        };
+        assert!(readiness(&deployment(2, 2, 2, 2)).is_ok());
+        assert!(readiness(&deployment(2, 2, 2, 1)).is_ok());
+        assert!(readiness(&deployment(2, 2, 2, 0)).is_err());
+        assert!(readiness(&deployment(1, 2, 2, 2)).is_err());
+        assert!(readiness(&deployment(2, 3, 2, 1)).is_err(), "the one that is ready is an old one");
+        assert_eq!(max_unavailable(&json!({"spec": {"strategy": {"rollingUpdate": {"maxUnavailable": "25%"}}}}), 10), 2);
+    }
 }

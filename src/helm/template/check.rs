@@ -13,7 +13,9 @@ pub fn balance(source: &str) -> Result<(), (usize, String)> {
     let mut at = 0;
     while let Some(start) = source[at..].find("{{").map(|i| i + at) {
         let (words, end) = action(source, start)?;
-        let first = words.split_whitespace().next().unwrap_or_default();
+        // a word ends before a dot: Karpenter 1.0 has `{{ if.Values`
+        let word = words.trim_start();
+        let first = &word[..word.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(word.len())];
         match first {
             "end" => drop(open.pop().ok_or((start, "unexpected {{end}}".to_owned()))?),
             "else" => match open.last_mut() {
@@ -146,7 +148,7 @@ mod tests {
     fn blocks_must_balance() {
         for good in [
             "", "{{ if .a }}{{ else if .b }}{{ else }}{{ end }}", "{{- /* {{ if }} */ -}}", "{{ \"{{ end }}\" }}", "{{`}}{{ end`}}",
-            "{{ with .a }}{{ else with .b }}{{ end }}", "{{ define \"x\" }}{{ range .a }}{{ end }}{{ end }}", "{{ '\\'' }}", "}} {{- end_ -}}",
+            "{{ with .a }}{{ else with .b }}{{ end }}", "{{ define \"x\" }}{{ range .a }}{{ end }}{{ end }}", "{{ '\\'' }}", "}} {{- end_ -}}", "{{ if.a }}{{ end }}",
         ] {
             assert_eq!(balance(good), Ok(()), "{good}");
         }

@@ -89,7 +89,7 @@ fn render_here(chart: &Chart, user: &Map, release: &ReleaseInfo, capabilities: &
             let object = manifest::object(&text, &release.namespace).map_err(|e| e.to_string())?;
             let Some(object) = object else { continue };
             if let Some(hook) = object.annotation("helm.sh/hook") {
-                return Err(format!("{name}: a {hook} hook is not supported: Karpenter's charts since 1.1 have none"));
+                return Err(format!("{name}: a {hook} hook is not supported: Karpenter's charts since 1.0.1 have none"));
             }
             documents.push((manifest::order(&object.info), object.name, name.clone(), index, text));
         }

@@ -1,0 +1,170 @@
+//! The objects of a release in the cluster: read, applied, taken over, deleted.
+
+use kube::Client;
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use serde_json::{Value, json};
+
+use super::manifest::{self, KindInfo, Object};
+use super::{Result, invalid, store};
+use crate::kubernetes::{self, Apply, from_kube};
+use crate::{Error, Kind};
+
+/// The field manager of Helm 4, and so of whatever a release owns.
+pub const MANAGER: &str = "helm";
+
+/// An object's address, and what it should be.
+#[derive(Clone, Debug)]
+pub struct Target {
+    kind: ApiResource,
+    namespace: Option<String>,
+    name: String,
+    /// The whole object as it is applied.
+    pub body: Value,
+}
+
+/// What came of creating an object.
+#[derive(Debug)]
+pub enum Created {
+    /// It was made, with this uid.
+    New(String),
+    /// It exists already: this is it.
+    Exists(Box<Value>),
+}
+
+/// The resource of a kind.
+pub fn resource(info: &KindInfo, version: &str) -> ApiResource {
+    let api_version = if info.group.is_empty() { version.to_owned() } else { format!("{}/{version}", info.group) };
+    ApiResource { group: info.group.to_owned(), version: version.to_owned(), api_version, kind: info.kind.to_owned(), plural: info.plural.to_owned() }
+}
+
+impl Target {
+    /// An object as a release owns it.
+    pub fn new(object: &Object, release: &str, release_namespace: &str) -> Target {
+        Target::with_body(object, object.owned_by(release, release_namespace))
+    }
+
+    /// An object with a body of its own.
+    pub fn with_body(object: &Object, body: Value) -> Target {
+        Target { kind: resource(&object.info, &object.version), namespace: object.namespace.clone(), name: object.name.clone(), body }
+    }
+
+    fn object(&self) -> kubernetes::Object<'_> {
+        kubernetes::Object { kind: &self.kind, namespace: self.namespace.as_deref(), name: &self.name }
+    }
+
+    /// Reads it; `None` when it, or its whole kind, is absent.
+    pub async fn get(&self, client: &Client) -> Result<Option<Value>> {
+        match kubernetes::get(client, &self.object(), store::deadline()).await {
+            Ok(found) => found.map(|live| self.json(live)).transpose(),
+            Err(error) if kubernetes::is_kind_missing(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn json(&self, live: DynamicObject) -> Result<Value> {
+        serde_json::to_value(live).map_err(|e| invalid(format!("read {} {:?}", self.kind.kind, self.name), e.to_string()))
+    }
+
+    /// Applies it, taking fields from other managers; makes it when it is absent.
+    pub async fn apply(&self, client: &Client) -> Result<Value> {
+        let how = Apply { manager: MANAGER, force: true, dry_run: false };
+        let live = kubernetes::apply(client, &self.object(), &self.body, how, store::deadline()).await?;
+        self.json(live)
+    }
+
+    /// Makes it with one call, unless it exists: no object has the resourceVersion 1, so the API server refuses to change one.
+    pub async fn create(&self, client: &Client) -> Result<Created> {
+        let mut body = self.body.clone();
+        body["metadata"]["resourceVersion"] = "1".into();
+        let how = Apply { manager: MANAGER, force: false, dry_run: false };
+        match kubernetes::apply(client, &self.object(), &body, how, store::deadline()).await {
+            Ok(live) => Ok(Created::New(live.metadata.uid.unwrap_or_default())),
+            Err(error) if error.kind == Kind::Conflict || error.kind == Kind::AlreadyExists => match self.get(client).await? {
+                Some(live) => Ok(Created::Exists(Box::new(live))),
+                None => Err(error),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Applies it over what exists. What Helm 3 (or 4 without server-side apply) wrote passes to our entry first, or a field that the new
+    /// manifest lacks would stay.
+    pub async fn take_over(&self, client: &Client, live: &Value) -> Result<Value> {
+        if let Some(fields) = migrated(live.pointer("/metadata/managedFields")) {
+            let version = live.pointer("/metadata/resourceVersion").cloned().unwrap_or_default();
+            let patch = json!({"metadata": {"managedFields": fields, "resourceVersion": version}});
+            let api = kubernetes::apply::api(client, &self.kind, self.namespace.as_deref());
+            let patched = api.patch(&self.name, &PatchParams::default(), &Patch::Merge(&patch)).await;
+            patched.map_err(|e| from_kube(format!("pass the managed fields of {} {:?}", self.kind.kind, self.name), e))?;
+        }
+        self.apply(client).await
+    }
+
+    /// Deletes it when it is ours (or, with a uid, that very object); what is absent or another's stays.
+    pub async fn delete_own(&self, client: &Client, release: &str, release_namespace: &str) -> Result<()> {
+        let Some(live) = self.get(client).await? else { return Ok(()) };
+        if manifest::owner(&live).is_none_or(|owner| owner != (release.to_owned(), release_namespace.to_owned())) {
+            return Ok(());
+        }
+        let uid = live.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
+        self.delete(client, uid).await
+    }
+
+    /// Deletes the very object with that uid.
+    pub async fn delete(&self, client: &Client, uid: &str) -> Result<()> {
+        match kubernetes::delete(client, &self.object(), Some(uid), store::deadline()).await {
+            Err(Error { kind: Kind::Conflict, .. }) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+}
+
+/// The managed fields with Helm's own update entries turned into its apply entry; `None` when there is nothing to turn.
+fn migrated(fields: Option<&Value>) -> Option<Value> {
+    let entries = fields?.as_array()?;
+    let text = |entry: &Value, key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let is = |entry: &Value, operation: &str| text(entry, "manager") == MANAGER && text(entry, "operation") == operation && text(entry, "subresource").is_empty();
+    let (updates, mut rest): (Vec<Value>, Vec<Value>) = entries.iter().cloned().partition(|entry| is(entry, "Update"));
+    let first = updates.first()?.clone();
+    let index = rest.iter().position(|entry| is(entry, "Apply") && text(entry, "apiVersion") == text(&first, "apiVersion"));
+    let mut applied = index.map_or_else(|| json!({"fieldsV1": {}}), |index| rest.remove(index));
+    let mut union = applied.get("fieldsV1").cloned().unwrap_or_default();
+    updates.iter().filter_map(|update| update.get("fieldsV1")).for_each(|fields| unite(&mut union, fields));
+    applied = first;
+    applied["operation"] = "Apply".into();
+    applied["fieldsV1"] = union;
+    rest.push(applied);
+    Some(Value::Array(rest))
+}
+
+fn unite(into: &mut Value, from: &Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                unite(into.entry(key.clone()).or_insert_with(|| json!({})), value);
+            }
+        }
+        (into, from) => *into = from.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn helm_3_fields_become_applied_ones() {
+        let entry = |manager: &str, operation: &str, fields: Value| json!({"manager": manager, "operation": operation, "apiVersion": "v1", "fieldsV1": fields});
+        let before = json!([
+            entry("helm", "Update", json!({"f:data": {"f:a": {}}})),
+            entry("kubectl", "Update", json!({"f:data": {"f:b": {}}})),
+            entry("helm", "Apply", json!({"f:data": {"f:c": {}}, "f:metadata": {}})),
+        ]);
+        let after = json!([
+            entry("kubectl", "Update", json!({"f:data": {"f:b": {}}})),
+            entry("helm", "Apply", json!({"f:data": {"f:a": {}, "f:c": {}}, "f:metadata": {}})),
+        ]);
+        assert_eq!(migrated(Some(&before)), Some(after.clone()));
+        assert_eq!(migrated(Some(&after)), None);
+    }
+}
