@@ -376,3 +376,6 @@ fn capabilities() -> proto::ServerCapabilities {
         generate_resource_config: false,
     }
 }
+
+#[cfg(test)]
+mod tests;
