@@ -14,7 +14,7 @@ pub struct Metadata {
     /// Labels of the object itself, not of the nodes.
     #[schemars(extend("x-tofu" = {"name": "metadata_labels", "keys": "label_key", "values": "label_value", "open": true}))]
     labels: Option<BTreeMap<String, String>>,
-    /// Name of the object. Another name is another object: changing it replaces.
-    #[schemars(extend("x-tofu" = {"requires_replace": true, "format": "object_name", "text": "plain"}))]
-    name: String,
+    /// Name of the object; the manifest's where there is one. Another name is another object: changing it replaces.
+    #[schemars(extend("x-tofu" = {"computed": true, "optional": true, "requires_replace": true, "format": "object_name", "text": "plain"}))]
+    name: Option<String>,
 }

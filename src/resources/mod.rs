@@ -6,6 +6,7 @@ mod bundle_ends;
 mod bundle_steps;
 mod kubelet;
 mod lifecycle;
+pub mod manifest;
 mod metadata;
 pub mod nodeclass;
 mod nodeclass_rules;

@@ -353,6 +353,7 @@ pub struct NodeClassKind;
 impl Kind for NodeClassKind {
     const TYPE_NAME: &'static str = "karpenter_nodeclass";
     const KIND: &'static str = "EC2NodeClass";
+    const OUTPUTS: &'static [&'static str] = &[];
     const STATUS: &'static [&'static str] = &["ready", "amis", "subnets", "security_groups"];
 
     fn schema() -> Schema {

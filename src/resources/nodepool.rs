@@ -240,6 +240,7 @@ pub struct NodePoolKind;
 impl Kind for NodePoolKind {
     const TYPE_NAME: &'static str = "karpenter_nodepool";
     const KIND: &'static str = "NodePool";
+    const OUTPUTS: &'static [&'static str] = &["node_selector", "tolerations"];
     const STATUS: &'static [&'static str] = &["ready"];
 
     fn schema() -> Schema {

@@ -9,7 +9,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
+use super::manifest;
 use super::placeholders::{self, Placeholders};
+use crate::error::{Error, Kind as ErrorKind};
 use crate::provider::{Cluster, Connections};
 use crate::tofu::convert::{self, Projection};
 use crate::tofu::diagnostics::Diagnostics;
@@ -31,6 +33,8 @@ pub struct Common {
     cluster_name: Option<String>,
     /// Whether apply takes back fields that another field manager changed, as the plan showed. `true` where left out.
     force_conflicts: Option<bool>,
+    /// The whole object as YAML or JSON text, instead of `name`, `metadata_*` and every argument of the spec.
+    manifest: Option<String>,
     /// Whether Karpenter reports the object as Ready. It may be false after an apply: that is a warning, no error.
     #[schemars(extend("x-tofu" = {"computed": true}))]
     ready: bool,
@@ -59,6 +63,8 @@ pub trait Kind: Send + Sync + 'static {
     const TYPE_NAME: &'static str;
     /// Name of the kind in Kubernetes.
     const KIND: &'static str;
+    /// Computed attributes that the arguments tell.
+    const OUTPUTS: &'static [&'static str];
     /// Computed attributes that follow the object's status.
     const STATUS: &'static [&'static str];
     /// The declaration, walked.
@@ -118,16 +124,70 @@ impl<K: Kind> ApiObject<K> {
 
     /// Offline checks: the schema's constraints, then the kind's rules.
     pub fn check(&self, config: &Value) -> Diagnostics {
-        let mut diagnostics = validate::validate(&self.schema.block, config, &placeholders::check);
-        diagnostics.extend(K::validate(config));
+        let block = &self.schema.block;
+        let check = |arguments: &Value| {
+            let mut diagnostics = validate::validate(block, arguments, &placeholders::check);
+            diagnostics.extend(K::validate(arguments));
+            diagnostics
+        };
+        let mut diagnostics = Diagnostics::default();
+        match config.attr("manifest") {
+            Value::Null => {
+                diagnostics = check(config);
+                if config.attr("name").is_null() {
+                    diagnostics.error(Path::attribute("name"), "missing argument name", format!("Give the {}'s name, or a manifest.", K::KIND));
+                }
+            }
+            manifest => {
+                for name in manifest::excluded(block).filter(|name| !matches!(config.attr(name), Value::Null) && *config.attr(name) != Value::List(vec![])) {
+                    let detail = format!("manifest says all of the object, so {name} must be left out here, or written in the manifest.");
+                    diagnostics.error(Path::attribute(name), format!("{name} beside manifest"), detail);
+                }
+                if let (Some(text), false) = (manifest.as_str(), diagnostics.has_errors()) {
+                    match manifest::read::<K>(block, text, config) {
+                        Ok(manifest) => diagnostics.extend(manifest::relocate(block, check(&manifest.arguments))),
+                        Err(refusal) => diagnostics.extend(Diagnostics::from(refused(&refusal))),
+                    }
+                }
+            }
+        }
         diagnostics
+    }
+
+    /// The arguments that a configuration or state amounts to: its manifest's where it has one. `None` while that is unknown.
+    pub fn arguments(&self, config: &Value) -> Result<Option<Value>, Error> {
+        match config.attr("manifest") {
+            Value::String(text) => {
+                let read = manifest::read::<K>(&self.schema.block, text, config);
+                read.map(|m| Some(m.arguments)).map_err(|refusal| refused(&refusal))
+            }
+            Value::Unknown(_) => Ok(None),
+            _ => Ok(Some(config.clone())),
+        }
     }
 
     /// The plan of a create or an update, without what a connection adds.
     pub fn plan_value(&self, prior: &Value, config: &Value, private: &Private) -> Value {
         let was_set = |path: &Path| private.set.contains(&path.to_string());
-        let mut planned = plan::plan(&self.schema.block, prior, config, &was_set);
-        K::plan_outputs(&mut planned, prior);
+        let block = &self.schema.block;
+        let mut planned = plan::plan(block, prior, config, &was_set);
+        if config.attr("manifest").is_null() {
+            K::plan_outputs(&mut planned, prior);
+            return planned;
+        }
+        let mut prior_arguments = self.arguments(prior).ok().flatten().unwrap_or_default();
+        for name in K::OUTPUTS {
+            prior_arguments.set(name, prior.attr(name).clone());
+        }
+        // a manifest that cannot be read was refused by validate
+        let mut outputs = match self.arguments(config).ok().flatten() {
+            Some(arguments) => plan::plan(block, &Value::Null, &arguments, &was_set),
+            None => Value::object([("name", Value::unknown()), ("template", Value::unknown())]),
+        };
+        K::plan_outputs(&mut outputs, &prior_arguments);
+        for name in K::OUTPUTS.iter().chain(&["name"]) {
+            planned.set(name, outputs.attr(name).clone());
+        }
         planned
     }
 
@@ -144,7 +204,8 @@ impl<K: Kind> ApiObject<K> {
 
     /// The object to apply: what the configuration says, placeholders resolved.
     pub fn body(&self, config: &Value, placeholders: &Placeholders) -> Json {
-        let mut expanded = convert::expand(&self.schema.block, &without_computed(&self.schema.block, config));
+        let arguments = self.arguments(config).ok().flatten().unwrap_or_default();
+        let mut expanded = convert::expand(&self.schema.block, &without_computed(&self.schema.block, &arguments));
         expanded = K::assemble(expanded);
         let resource = K::api_resource();
         let mut body = json!({"apiVersion": resource.api_version, "kind": resource.kind, "metadata": expanded["metadata"]});
@@ -155,6 +216,20 @@ impl<K: Kind> ApiObject<K> {
 
     /// The state of a live object, seen through a prior or planned one.
     pub fn observe(&self, live: &DynamicObject, prior: &Value, cluster: &Cluster, import: bool) -> Value {
+        let block = &self.schema.block;
+        let Some(text) = prior.attr("manifest").as_str() else { return self.observe_arguments(live, prior, cluster, import) };
+        let Ok(manifest) = manifest::read::<K>(block, text, prior) else { return self.observe_arguments(live, prior, cluster, import) };
+        let mut state = self.observe_arguments(live, &manifest.arguments, cluster, false);
+        state.set("manifest", Value::from(manifest::redraw::<K>(block, text, &manifest, &state)));
+        let name = state.attr("name").clone();
+        for argument in manifest::excluded(block) {
+            state.set(argument, if block.nested(argument).is_some() { Value::List(vec![]) } else { Value::Null });
+        }
+        state.set("name", name);
+        state
+    }
+
+    fn observe_arguments(&self, live: &DynamicObject, prior: &Value, cluster: &Cluster, import: bool) -> Value {
         let placeholders = Placeholders { cluster_name: cluster.name.clone(), ext_account_id: cluster.account_id.clone() };
         let resolve = |text: &str| placeholders.resolve(text);
         let mut json = serde_json::to_value(live).unwrap_or_default();
@@ -191,9 +266,18 @@ impl<K: Kind> ApiObject<K> {
 
     /// The attribute that an API server's field path is about.
     pub fn locate(&self, field: &str, planned: &Value) -> Option<Path> {
+        if !planned.attr("manifest").is_null() {
+            return Some(Path::attribute("manifest"));
+        }
         let steps = parse_field(field);
         K::locate(&steps, planned).or_else(|| locate(&self.schema.block, &steps, Path::root()))
     }
+}
+
+fn refused(refusal: &manifest::Refusal) -> Error {
+    let manifest::Refusal { path, message } = refusal;
+    let what = if path.is_empty() { String::new() } else { format!("{path}: ") };
+    Error::new(ErrorKind::Invalid, "read the manifest", format!("{what}{message}")).at(Path::attribute("manifest"))
 }
 
 /// Whether two ways to name a cluster can mean the same one: a name and the ARN that ends with it.
