@@ -114,8 +114,10 @@ pub async fn converge(cx: &Context, want: &Queue, live: Option<&Observed>) -> Re
             })
             .await;
     };
-    let changed = attributes(changed(want, live), (live.policy != want.policy).then_some(&want.policy));
-    if !changed.is_empty() {
+    let changed = changed(want, live);
+    if !changed.is_empty() || live.policy != want.policy {
+        // The policy always goes along: it is one call either way.
+        let changed = attributes(changed, Some(&want.policy));
         let sent = sqs.set_queue_attributes().queue_url(&live.url).set_attributes(Some(changed));
         sent.send().await.map_err(|e| from_sdk(format!("sqs:SetQueueAttributes {name}"), e))?;
     }

@@ -152,7 +152,9 @@ impl Steps {
         let target = |object: &Object| Target::new(object, &desired.name, &desired.namespace);
         create(client, desired, &self.create).await?;
         for group in self.change.chunk_by(|a, b| a.info == b.info) {
-            try_join_all(group.iter().map(|o| async { target(o).apply(client).await })).await?;
+            let targets: Vec<Target> = group.iter().map(&target).collect();
+            let calls: Vec<_> = targets.iter().map(|t| t.apply(client)).collect();
+            try_join_all(calls).await?;
         }
         for group in self.migrate.chunk_by(|a, b| a.info == b.info) {
             let moved = group.iter().map(|o| async {
@@ -160,11 +162,12 @@ impl Steps {
                 let live = target.get(client).await?.unwrap_or_default();
                 target.take_over(client, &live).await
             });
-            try_join_all(moved).await?;
+            try_join_all(moved.collect::<Vec<_>>()).await?;
         }
         for group in self.delete.chunk_by(|a, b| a.info == b.info) {
             let targets: Vec<Target> = group.iter().map(&target).collect();
-            try_join_all(targets.iter().map(|t| t.delete_own(client, &desired.name, &desired.namespace))).await?;
+            let calls: Vec<_> = targets.iter().map(|t| t.delete_own(client, &desired.name, &desired.namespace)).collect();
+            try_join_all(calls).await?;
         }
         Ok(())
     }
@@ -178,7 +181,7 @@ async fn create(client: &Client, desired: &Desired, objects: &[Object]) -> Resul
     let mut refused: Vec<String> = vec![];
     let mut failed = None;
     for group in groups.by_ref() {
-        let results = join_all(group.iter().map(|object| async {
+        let calls = group.iter().map(|object| async {
             let target = Target::new(object, &desired.name, &desired.namespace);
             let created = target.create(client).await;
             let taken = match created {
@@ -190,7 +193,8 @@ async fn create(client: &Client, desired: &Desired, objects: &[Object]) -> Resul
                 Err(error) => Err(error),
             };
             (target, taken)
-        }));
+        });
+        let results = join_all(calls.collect::<Vec<_>>());
         for (target, result) in results.await {
             match result {
                 Ok(Ok(uid)) if !uid.is_empty() => made.push((target, uid)),
@@ -287,7 +291,8 @@ pub async fn uninstall(client: &Client, release: &Release) -> Result<()> {
     objects.sort_by_key(|o| std::cmp::Reverse(manifest::order(&o.info)));
     for group in objects.chunk_by(|a, b| a.info == b.info) {
         let targets: Vec<Target> = group.iter().map(|o| Target::new(o, &release.name, &release.namespace)).collect();
-        try_join_all(targets.iter().map(|t| t.delete_own(client, &release.name, &release.namespace))).await?;
+        let calls: Vec<_> = targets.iter().map(|t| t.delete_own(client, &release.name, &release.namespace)).collect();
+        try_join_all(calls).await?;
     }
     store::remove_all(client, &release.namespace, &release.name).await
 }

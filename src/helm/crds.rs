@@ -42,7 +42,7 @@ pub async fn read_crds(client: &Client, crds: &[Value]) -> Result<Vec<CrdState>>
         let line = live.as_ref().map_or_else(|| "missing".to_owned(), |live| drift::line(compare::difference(&object.json, live)));
         Ok(CrdState { name: object.name, drift: line, owner: live.as_ref().and_then(manifest::owner) })
     });
-    stream::iter(reads).buffered(drift::CONCURRENCY).try_collect().await
+    stream::iter(reads.collect::<Vec<_>>()).buffered(drift::CONCURRENCY).try_collect().await
 }
 
 /// Which of these CRDs exist, and the release whose marks each carries. One LIST of metadata.
@@ -74,7 +74,8 @@ pub async fn crd_owners(client: &Client, crds: &[Value]) -> Result<Vec<(String, 
 pub async fn apply_crds(client: &Client, crds: &[Value], namespace: &str, adopt: bool) -> Result<()> {
     let objects: Vec<Object> = crds.iter().map(object).collect::<Result<_>>()?;
     let targets: Vec<Target> = objects.iter().map(|o| Target::new(o, RELEASE, namespace)).collect();
-    let created = try_join_all(targets.iter().map(|target| target.create(client))).await?;
+    let calls: Vec<_> = targets.iter().map(|target| target.create(client)).collect();
+    let created = try_join_all(calls).await?;
     let existing = || created.iter().zip(&targets).filter_map(|(c, target)| if let Created::Exists(live) = c { Some((live, target)) } else { None });
     let mut owners: Vec<(String, String)> = existing().filter_map(|(live, _)| manifest::owner(live)).collect();
     owners.sort();
@@ -83,9 +84,11 @@ pub async fn apply_crds(client: &Client, crds: &[Value], namespace: &str, adopt:
         retire(client, name, namespace, adopt).await?;
     }
     let differing = existing().filter(|(live, target)| compare::difference(&target.body, live).is_some());
-    try_join_all(differing.map(|(live, target)| target.take_over(client, live))).await?;
+    let calls: Vec<_> = differing.map(|(live, target)| target.take_over(client, live)).collect();
+    try_join_all(calls).await?;
     let deadline = Instant::now() + ESTABLISHED;
-    try_join_all(objects.iter().zip(&targets).map(|(object, target)| established(client, object, target, deadline))).await.map(drop)
+    let calls: Vec<_> = objects.iter().zip(&targets).map(|(object, target)| established(client, object, target, deadline)).collect();
+    try_join_all(calls).await.map(drop)
 }
 
 /// Refuses a live release that owns CRDs, or deletes its records.

@@ -25,7 +25,7 @@ pub async fn drift(client: &Client, release: &Release) -> Result<Vec<(String, St
         };
         Ok((object.id(&release.namespace), line))
     });
-    stream::iter(reads).buffered(CONCURRENCY).try_collect().await
+    stream::iter(reads.collect::<Vec<_>>()).buffered(CONCURRENCY).try_collect().await
 }
 
 /// A line of the drift map.
