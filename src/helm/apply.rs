@@ -149,27 +149,56 @@ impl Steps {
     }
 
     async fn run(&self, client: &Client, desired: &Desired) -> Result<()> {
-        let target = |object: &Object| Target::new(object, &desired.name, &desired.namespace);
         create(client, desired, &self.create).await?;
-        for group in self.change.chunk_by(|a, b| a.info == b.info) {
-            let targets: Vec<Target> = group.iter().map(&target).collect();
-            let calls: Vec<_> = targets.iter().map(|t| t.apply(client)).collect();
-            try_join_all(calls).await?;
+        for group in self.change.chunk_by(same_kind) {
+            let targets = targets(desired, group);
+            let changes: Vec<_> = targets.iter().map(|target| target.apply(client)).collect();
+            try_join_all(changes).await?;
         }
-        for group in self.migrate.chunk_by(|a, b| a.info == b.info) {
-            let moved = group.iter().map(|o| async {
-                let target = target(o);
-                let live = target.get(client).await?.unwrap_or_default();
-                target.take_over(client, &live).await
-            });
-            try_join_all(moved.collect::<Vec<_>>()).await?;
+        for group in self.migrate.chunk_by(same_kind) {
+            let targets = targets(desired, group);
+            let moves: Vec<_> = targets.iter().map(|target| migrate(client, target)).collect();
+            try_join_all(moves).await?;
         }
-        for group in self.delete.chunk_by(|a, b| a.info == b.info) {
-            let targets: Vec<Target> = group.iter().map(&target).collect();
-            let calls: Vec<_> = targets.iter().map(|t| t.delete_own(client, &desired.name, &desired.namespace)).collect();
-            try_join_all(calls).await?;
+        for group in self.delete.chunk_by(same_kind) {
+            let targets = targets(desired, group);
+            let deletes: Vec<_> = targets.iter().map(|target| target.delete_own(client, &desired.name, &desired.namespace)).collect();
+            try_join_all(deletes).await?;
         }
         Ok(())
+    }
+}
+
+fn same_kind(a: &Object, b: &Object) -> bool {
+    a.info == b.info
+}
+
+fn targets(desired: &Desired, objects: &[Object]) -> Vec<Target> {
+    objects.iter().map(|object| Target::new(object, &desired.name, &desired.namespace)).collect()
+}
+
+async fn migrate(client: &Client, target: &Target) -> Result<Value> {
+    let live = target.get(client).await?.unwrap_or_default();
+    target.take_over(client, &live).await
+}
+
+/// What came of one object that is to be made.
+enum Outcome {
+    /// It was made, with this uid.
+    Made(String),
+    /// It existed, and is ours now.
+    Taken,
+    /// It belongs to somebody else, who is named.
+    Foreign(String),
+}
+
+async fn make(client: &Client, desired: &Desired, object: &Object, target: &Target) -> Result<Outcome> {
+    match target.create(client).await? {
+        Created::New(uid) => Ok(Outcome::Made(uid)),
+        Created::Exists(live) => match foreign(desired, object, &live) {
+            Some(whose) => Ok(Outcome::Foreign(whose)),
+            None => target.take_over(client, &live).await.map(|_| Outcome::Taken),
+        },
     }
 }
 
@@ -177,50 +206,39 @@ impl Steps {
 /// and the error names every object that stands in the way.
 async fn create(client: &Client, desired: &Desired, objects: &[Object]) -> Result<()> {
     let mut made: Vec<(Target, String)> = vec![];
-    let mut groups = objects.chunk_by(|a, b| a.info == b.info);
     let mut refused: Vec<String> = vec![];
-    let mut failed = None;
+    let mut groups = objects.chunk_by(same_kind);
     for group in groups.by_ref() {
-        let calls = group.iter().map(|object| async {
-            let target = Target::new(object, &desired.name, &desired.namespace);
-            let created = target.create(client).await;
-            let taken = match created {
-                Ok(Created::New(uid)) => Ok(Ok(uid)),
-                Ok(Created::Exists(live)) => match foreign(desired, object, &live) {
-                    Some(reason) => Ok(Err(reason)),
-                    None => target.take_over(client, &live).await.map(|_| Ok(String::new())),
-                },
-                Err(error) => Err(error),
-            };
-            (target, taken)
-        });
-        let results = join_all(calls.collect::<Vec<_>>());
-        for (target, result) in results.await {
-            match result {
-                Ok(Ok(uid)) if !uid.is_empty() => made.push((target, uid)),
-                Ok(Ok(_)) => {}
-                Ok(Err(reason)) => refused.push(reason),
+        let targets = targets(desired, group);
+        let makes: Vec<_> = group.iter().zip(&targets).map(|(object, target)| make(client, desired, object, target)).collect();
+        // all of a kind are awaited even when one fails: what was made must be known
+        let mut failed = None;
+        for (outcome, target) in join_all(makes).await.into_iter().zip(targets) {
+            match outcome {
+                Ok(Outcome::Made(uid)) => made.push((target, uid)),
+                Ok(Outcome::Taken) => {}
+                Ok(Outcome::Foreign(whose)) => refused.push(whose),
                 Err(error) => failed = Some(error),
             }
         }
-        if failed.is_some() || !refused.is_empty() {
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        if !refused.is_empty() {
             break;
         }
     }
-    match failed {
-        Some(error) => Err(error),
-        None if refused.is_empty() => Ok(()),
-        None => {
-            for object in groups.flatten() {
-                let live = Target::new(object, &desired.name, &desired.namespace).get(client).await?;
-                refused.extend(live.and_then(|live| foreign(desired, object, &live)));
-            }
-            for (target, uid) in made.iter().rev() {
-                target.delete(client, uid).await?;
-            }
-            Err(refusal(desired, &refused))
-        }
+    if refused.is_empty() {
+        return Ok(());
     }
+    for object in groups.flatten() {
+        let live = Target::new(object, &desired.name, &desired.namespace).get(client).await?;
+        refused.extend(live.and_then(|live| foreign(desired, object, &live)));
+    }
+    for (target, uid) in made.iter().rev() {
+        target.delete(client, uid).await?;
+    }
+    Err(refusal(desired, &refused))
 }
 
 /// Whose a live object is, when we may not take it.

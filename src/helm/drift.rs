@@ -4,6 +4,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kube::Client;
 
 use super::live::Target;
+use super::manifest::Object;
 use super::{Release, Result, compare};
 
 /// What the drift map says of an object that is as it should be.
@@ -17,15 +18,14 @@ pub(super) const CONCURRENCY: usize = 8;
 /// What the API server says, and a manifest that cannot be read.
 pub async fn drift(client: &Client, release: &Release) -> Result<Vec<(String, String)>> {
     let objects = release.current().objects()?;
-    let reads = objects.iter().map(|object| async {
-        let target = Target::new(object, &release.name, &release.namespace);
-        let line = match target.get(client).await? {
-            None => "missing".to_owned(),
-            Some(live) => line(compare::difference(&target.body, &live)),
-        };
-        Ok((object.id(&release.namespace), line))
-    });
-    stream::iter(reads.collect::<Vec<_>>()).buffered(CONCURRENCY).try_collect().await
+    let reads: Vec<_> = objects.iter().map(|object| read(client, release, object)).collect();
+    stream::iter(reads).buffered(CONCURRENCY).try_collect().await
+}
+
+async fn read(client: &Client, release: &Release, object: &Object) -> Result<(String, String)> {
+    let target = Target::new(object, &release.name, &release.namespace);
+    let difference = target.get(client).await?.map(|live| line(compare::difference(&target.body, &live)));
+    Ok((object.id(&release.namespace), difference.unwrap_or_else(|| "missing".to_owned())))
 }
 
 /// A line of the drift map.
