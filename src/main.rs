@@ -24,8 +24,8 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let code = match arguments.as_slice() {
-        [] => runtime.block_on(plugin::serve(Provider::new())),
-        ["-debug" | "--debug"] => runtime.block_on(plugin::debug(Provider::new())),
+        [] => runtime.block_on(plugin::serve(|| Provider::new())),
+        ["-debug" | "--debug"] => runtime.block_on(plugin::debug(|| Provider::new())),
         ["-version" | "--version"] => {
             println!(env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS

@@ -43,7 +43,7 @@ const ORPHANED: Duration = Duration::from_secs(2);
 
 /// Serves the client that started this process, until it says Shutdown or is gone. Without a client, tells the person who
 /// started it what this is.
-pub async fn serve(provider: Arc<dyn Provider>) -> ExitCode {
+pub async fn serve(provider: impl FnOnce() -> Arc<dyn Provider>) -> ExitCode {
     let Some(handshake) = Handshake::from_environment(|name| std::env::var(name).ok()) else {
         eprint!("{}", handshake::FOR_PEOPLE);
         return ExitCode::FAILURE;
@@ -54,7 +54,7 @@ pub async fn serve(provider: Arc<dyn Provider>) -> ExitCode {
 }
 
 /// Serves any number of clients, one after the other, until interrupted: for a debugger. Prints how clients find it.
-pub async fn debug(provider: Arc<dyn Provider>) -> ExitCode {
+pub async fn debug(provider: impl FnOnce() -> Arc<dyn Provider>) -> ExitCode {
     logs::install();
     note_panics();
     outcome(run(provider, Mode::Debug).await)
@@ -65,7 +65,7 @@ enum Mode {
     Debug,
 }
 
-async fn run(provider: Arc<dyn Provider>, mode: Mode) -> Result<(), Error> {
+async fn run(provider: impl FnOnce() -> Arc<dyn Provider>, mode: Mode) -> Result<(), Error> {
     let failed = |error: std::io::Error| Error::new(Kind::Other, "start the plugin", error.to_string()).caused_by(error);
     let (socket, listener) = Socket::bind(|name| std::env::var(name).ok()).map_err(failed)?;
     let (acceptor, announcement, orphaned) = match mode {
@@ -81,10 +81,12 @@ async fn run(provider: Arc<dyn Provider>, mode: Mode) -> Result<(), Error> {
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
 
+    // connections queue from now on, and the client connects while the provider is made
+    announce(&announcement).map_err(failed)?;
     let (controller, mut shutdown) = control::Controller::new();
     let (connections, incoming) = Connections::accept(listener, acceptor);
     let provider =
-        ProviderServer::new(ProviderService::new(provider)).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE);
+        ProviderServer::new(ProviderService::new(provider())).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE);
     let server = Server::builder()
         .add_service(provider)
         .add_service(GrpcControllerServer::new(controller.clone()))
@@ -93,7 +95,6 @@ async fn run(provider: Arc<dyn Provider>, mode: Mode) -> Result<(), Error> {
         .serve_with_incoming_shutdown(incoming, shutdown.wait());
     let mut server = std::pin::pin!(server);
     let mut deserted = std::pin::pin!(connections.orphaned(orphaned));
-    announce(&announcement).map_err(failed)?;
     tracing::debug!(socket = %socket.path().display(), "serving");
 
     let reason = loop {
