@@ -28,16 +28,20 @@ impl ClusterRef {
             let starts_well = chars.next().is_some_and(|c| c.is_ascii_alphanumeric());
             return match starts_well && text.len() <= 100 && chars.all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {
                 true => Ok(ClusterRef { name: text.to_owned(), region: None, arn: None }),
-                false => refuse(format!("{text:?} is no name of an EKS cluster: 1 to 100 letters, digits, hyphens and underscores, the first a letter or digit")),
+                false => refuse(format!(
+                    "{text:?} is no name of an EKS cluster: 1 to 100 letters, digits, hyphens and underscores, the first a letter or digit"
+                )),
             };
         }
         match text.splitn(6, ':').collect::<Vec<_>>()[..] {
-            ["arn", _, "eks", region, account, resource] if !region.is_empty() && account.len() == 12 => match resource.strip_prefix("cluster/") {
-                Some(name) if !name.is_empty() && !name.contains('/') => {
-                    Ok(ClusterRef { name: name.to_owned(), region: Some(region.to_owned()), arn: Some(text.to_owned()) })
+            ["arn", _, "eks", region, account, resource] if !region.is_empty() && account.len() == 12 => {
+                match resource.strip_prefix("cluster/") {
+                    Some(name) if !name.is_empty() && !name.contains('/') => {
+                        Ok(ClusterRef { name: name.to_owned(), region: Some(region.to_owned()), arn: Some(text.to_owned()) })
+                    }
+                    _ => refuse(format!("{text:?} is no ARN of an EKS cluster")),
                 }
-                _ => refuse(format!("{text:?} is no ARN of an EKS cluster")),
-            },
+            }
             _ => refuse(format!("{text:?} is no ARN of an EKS cluster")),
         }
     }
@@ -93,7 +97,15 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        for bad in ["", "-a", "a/b", "a b", "arn:aws:iam::111122223333:role/x", "arn:aws:eks:eu-west-1:1:cluster/x", "arn:aws:eks:eu-west-1:111122223333:nodegroup/x"] {
+        for bad in [
+            "",
+            "-a",
+            "a/b",
+            "a b",
+            "arn:aws:iam::111122223333:role/x",
+            "arn:aws:eks:eu-west-1:1:cluster/x",
+            "arn:aws:eks:eu-west-1:111122223333:nodegroup/x",
+        ] {
             assert_eq!(ClusterRef::parse(bad).unwrap_err().kind, Kind::Invalid, "{bad}");
         }
     }

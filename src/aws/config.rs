@@ -73,7 +73,8 @@ impl Chain {
         let retries = RetryConfig::standard()
             .with_max_attempts(settings.max_attempts.unwrap_or(MAX_ATTEMPTS))
             .with_max_backoff(Duration::from_secs(10));
-        let timeouts = TimeoutConfig::builder().connect_timeout(Duration::from_secs(5)).operation_attempt_timeout(Duration::from_secs(30)).build();
+        let timeouts =
+            TimeoutConfig::builder().connect_timeout(Duration::from_secs(5)).operation_attempt_timeout(Duration::from_secs(30)).build();
         // Dated, so that an update of the SDK does not change what our users see.
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).retry_config(retries).timeout_config(timeouts);
         if let Some(profile) = &settings.profile {

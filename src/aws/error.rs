@@ -51,18 +51,50 @@ pub fn kind(code: &str) -> Kind {
         "NoSuchEntity" | "ResourceNotFound" | "QueueDoesNotExist" | "NonExistentQueue" | "NotFound" => Kind::NotFound,
         "EntityAlreadyExists" | "ResourceInUse" | "ResourceAlreadyExists" | "QueueNameExists" | "QueueAlreadyExists" => Kind::AlreadyExists,
         "AccessDenied" | "UnauthorizedOperation" | "NotAuthorized" | "AuthorizationError" => Kind::Forbidden,
-        "ExpiredToken" | "InvalidClientTokenId" | "UnrecognizedClient" | "SignatureDoesNotMatch" | "InvalidAccessKeyId"
-        | "IncompleteSignature" | "MissingAuthenticationToken" | "RequestExpired" | "InvalidSignature" | "AuthFailure" | "OptInRequired" => {
-            Kind::Unauthorized
-        }
+        "ExpiredToken"
+        | "InvalidClientTokenId"
+        | "UnrecognizedClient"
+        | "SignatureDoesNotMatch"
+        | "InvalidAccessKeyId"
+        | "IncompleteSignature"
+        | "MissingAuthenticationToken"
+        | "RequestExpired"
+        | "InvalidSignature"
+        | "AuthFailure"
+        | "OptInRequired" => Kind::Unauthorized,
         "LimitExceeded" | "ResourceLimitExceeded" | "ServiceQuotaExceeded" | "OverLimit" | "PolicyLengthExceeded" => Kind::Quota,
-        "Throttling" | "Throttled" | "RequestThrottled" | "TooManyRequests" | "RequestLimitExceeded" | "SlowDown" | "PriorRequestNotComplete"
-        | "ServiceUnavailable" | "ServiceFailure" | "InternalFailure" | "InternalError" | "InternalServerError" | "Internal" | "Server"
-        | "RequestTimeout" | "QueueDeletedRecently" => Kind::Unavailable,
-        "DeleteConflict" | "ConcurrentModification" | "EntityTemporarilyUnmodifiable" | "ResourcePropagationDelay" | "InvalidRequest" => Kind::Conflict,
-        "Validation" | "ValidationError" | "InvalidParameter" | "InvalidParameterValue" | "InvalidInput" | "MalformedPolicyDocument"
-        | "InvalidEventPattern" | "InvalidAttributeName" | "InvalidAttributeValue" | "InvalidArn" | "UnsupportedOperation"
-        | "UnmodifiableEntity" | "MissingParameter" => Kind::Invalid,
+        "Throttling"
+        | "Throttled"
+        | "RequestThrottled"
+        | "TooManyRequests"
+        | "RequestLimitExceeded"
+        | "SlowDown"
+        | "PriorRequestNotComplete"
+        | "ServiceUnavailable"
+        | "ServiceFailure"
+        | "InternalFailure"
+        | "InternalError"
+        | "InternalServerError"
+        | "Internal"
+        | "Server"
+        | "RequestTimeout"
+        | "QueueDeletedRecently" => Kind::Unavailable,
+        "DeleteConflict" | "ConcurrentModification" | "EntityTemporarilyUnmodifiable" | "ResourcePropagationDelay" | "InvalidRequest" => {
+            Kind::Conflict
+        }
+        "Validation"
+        | "ValidationError"
+        | "InvalidParameter"
+        | "InvalidParameterValue"
+        | "InvalidInput"
+        | "MalformedPolicyDocument"
+        | "InvalidEventPattern"
+        | "InvalidAttributeName"
+        | "InvalidAttributeValue"
+        | "InvalidArn"
+        | "UnsupportedOperation"
+        | "UnmodifiableEntity"
+        | "MissingParameter" => Kind::Invalid,
         _ => Kind::Other,
     }
 }
@@ -101,7 +133,10 @@ fn credentials_error(action: &str, error: &(dyn StdError + 'static)) -> Option<E
                 ));
             }
             Some(CredentialsError::InvalidConfiguration(_)) => {
-                return Some(Error::new(Kind::Invalid, action, chain(error)).remedy("Check AWS_PROFILE, the provider's `profile` and the AWS configuration files."));
+                return Some(
+                    Error::new(Kind::Invalid, action, chain(error))
+                        .remedy("Check AWS_PROFILE, the provider's `profile` and the AWS configuration files."),
+                );
             }
             _ => {}
         }

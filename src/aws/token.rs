@@ -82,7 +82,8 @@ pub fn sign(credentials: &Credentials, cluster: &str, region: &str, now: SystemT
     let parameters = v4::SigningParams::builder().identity(&identity).region(region).name("sts").time(now).settings(settings).build();
     let parameters = parameters.map_err(|e| fail(e.to_string()))?.into();
     let headers = [("x-k8s-aws-id", cluster)];
-    let signable = SignableRequest::new("GET", url.as_str(), headers.into_iter(), SignableBody::empty()).map_err(|e| fail(e.to_string()))?;
+    let signable =
+        SignableRequest::new("GET", url.as_str(), headers.into_iter(), SignableBody::empty()).map_err(|e| fail(e.to_string()))?;
     let (instructions, _signature) = sigv4(signable, &parameters).map_err(|e| fail(e.to_string()))?.into_parts();
     let mut request = http::Request::get(url).body(()).map_err(|e| fail(e.to_string()))?;
     instructions.apply_to_request_http1x(&mut request);
@@ -103,7 +104,12 @@ mod tests {
     fn a_token_is_a_url_of_the_regional_host_with_the_cluster_signed() {
         let url = url("eu-central-1", None);
         assert!(url.starts_with("https://sts.eu-central-1.amazonaws.com/?Action=GetCallerIdentity&Version=2011-06-15&"), "{url}");
-        for part in ["X-Amz-Expires=60", "X-Amz-Date=20231114T221320Z", "X-Amz-SignedHeaders=host%3Bx-k8s-aws-id", "%2Feu-central-1%2Fsts%2Faws4_request"] {
+        for part in [
+            "X-Amz-Expires=60",
+            "X-Amz-Date=20231114T221320Z",
+            "X-Amz-SignedHeaders=host%3Bx-k8s-aws-id",
+            "%2Feu-central-1%2Fsts%2Faws4_request",
+        ] {
             assert!(url.contains(part), "{part} in {url}");
         }
         assert!(!url.contains("Security-Token"));

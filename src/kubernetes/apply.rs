@@ -57,7 +57,13 @@ pub fn api(client: &kube::Client, kind: &ApiResource, namespace: Option<&str>) -
 /// # Errors
 /// [`Kind::Conflict`] where another manager owns a field, [`Kind::Invalid`] with a cause for each field refused, [`Kind::NotFound`]
 /// where the CRD ([`is_kind_missing`]) or the namespace is missing.
-pub async fn apply(client: &kube::Client, object: &Object<'_>, body: &serde_json::Value, how: Apply<'_>, deadline: Instant) -> Result<DynamicObject, Error> {
+pub async fn apply(
+    client: &kube::Client,
+    object: &Object<'_>,
+    body: &serde_json::Value,
+    how: Apply<'_>,
+    deadline: Instant,
+) -> Result<DynamicObject, Error> {
     let Apply { manager, force, dry_run } = how;
     let parameters = PatchParams { dry_run, force, field_manager: Some(manager.to_owned()), field_validation: None };
     let (api, patch) = (object.api(client), Patch::Apply(body));
@@ -81,12 +87,18 @@ pub async fn get(client: &kube::Client, object: &Object<'_>, deadline: Instant) 
 ///
 /// # Errors
 /// As [`get`].
-pub async fn list(client: &kube::Client, kind: &ApiResource, namespace: Option<&str>, deadline: Instant) -> Result<Vec<DynamicObject>, Error> {
+pub async fn list(
+    client: &kube::Client,
+    kind: &ApiResource,
+    namespace: Option<&str>,
+    deadline: Instant,
+) -> Result<Vec<DynamicObject>, Error> {
     let api = api(client, kind, namespace);
     let mut parameters = ListParams::default().limit(500);
     let mut objects = vec![];
     loop {
-        let page = retry(deadline, || async { api.list(&parameters).await.map_err(|e| from_kube(format!("list {}", kind.plural), e)) }).await?;
+        let page =
+            retry(deadline, || async { api.list(&parameters).await.map_err(|e| from_kube(format!("list {}", kind.plural), e)) }).await?;
         objects.extend(page.items);
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => parameters = parameters.continue_token(&token),
@@ -103,7 +115,8 @@ pub async fn delete(client: &kube::Client, object: &Object<'_>, uid: Option<&str
     let mut parameters = DeleteParams::foreground();
     parameters.preconditions = uid.map(|uid| Preconditions { uid: Some(uid.to_owned()), resource_version: None });
     let api = object.api(client);
-    match retry(deadline, || async { api.delete(object.name, &parameters).await.map_err(|e| from_kube(object.action("delete"), e)) }).await {
+    match retry(deadline, || async { api.delete(object.name, &parameters).await.map_err(|e| from_kube(object.action("delete"), e)) }).await
+    {
         Ok(_) => Ok(true),
         Err(error) if error.kind == Kind::NotFound => Ok(false),
         Err(error) => Err(error),

@@ -41,8 +41,17 @@ const ACTION: &str = "connect to Kubernetes";
 /// # Errors
 /// [`Kind::ConfigUnknown`] where there is no endpoint yet; [`Kind::Invalid`] for what cannot be read.
 pub async fn connect(access: &Access, tokens: impl FnOnce() -> Arc<Tokens>) -> Result<kube::Client, Error> {
-    let Kubernetes { host, cluster_ca_certificate, tls_server_name, token, client_certificate, client_key, config_path, config_context, exec } =
-        &access.block;
+    let Kubernetes {
+        host,
+        cluster_ca_certificate,
+        tls_server_name,
+        token,
+        client_certificate,
+        client_key,
+        config_path,
+        config_context,
+        exec,
+    } = &access.block;
     let from_file = config_path.is_some() || config_context.is_some();
     let mut config = match from_file {
         true => kubeconfig(config_path.as_deref(), config_context.as_deref()).await?,
@@ -129,7 +138,8 @@ fn expand_home(path: &str) -> std::path::PathBuf {
 /// Our standard input and output belong to the client: a plugin must not ask there.
 fn plugin(exec: &Exec) -> ExecConfig {
     let Exec { api_version, command, args, env } = exec;
-    let env = env.iter().flatten().map(|(name, value)| HashMap::from([("name".to_owned(), name.clone()), ("value".to_owned(), value.clone())]));
+    let env =
+        env.iter().flatten().map(|(name, value)| HashMap::from([("name".to_owned(), name.clone()), ("value".to_owned(), value.clone())]));
     ExecConfig {
         api_version: Some(api_version.clone()),
         command: Some(command.clone()),

@@ -23,7 +23,9 @@ pub fn from_kube(action: impl Into<String>, error: kube::Error) -> Error {
             .remedy("Run the credential plugin of the provider's `kubernetes` block or of the kubeconfig by hand."),
         error @ kube::Error::RustlsTls(_) => {
             let message = chain(&error);
-            Error::new(Kind::Invalid, action, message).remedy("Check the certificates and the key of the provider's `kubernetes` block.").caused_by(error)
+            Error::new(Kind::Invalid, action, message)
+                .remedy("Check the certificates and the key of the provider's `kubernetes` block.")
+                .caused_by(error)
         }
         error @ (kube::Error::HyperError(_) | kube::Error::ReadEvents(_)) => unanswered(action, error),
         error => Error::new(Kind::Other, action, chain(&error)).caused_by(error),
@@ -48,7 +50,9 @@ fn from_status(action: String, status: &Status) -> Error {
         ("AlreadyExists", _) => Kind::AlreadyExists,
         ("Conflict", _) => Kind::Conflict,
         ("Forbidden", _) if message.contains("exceeded quota") => Kind::Quota,
-        ("Invalid" | "BadRequest" | "MethodNotAllowed" | "NotAcceptable" | "UnsupportedMediaType" | "RequestEntityTooLarge", _) => Kind::Invalid,
+        ("Invalid" | "BadRequest" | "MethodNotAllowed" | "NotAcceptable" | "UnsupportedMediaType" | "RequestEntityTooLarge", _) => {
+            Kind::Invalid
+        }
         ("ServerTimeout" | "Timeout" | "TooManyRequests" | "ServiceUnavailable" | "InternalError", _) => Kind::Unavailable,
         (_, 400 | 405 | 406 | 413 | 415 | 422) => Kind::Invalid,
         (_, 401) => Kind::Unauthorized,
@@ -70,7 +74,9 @@ fn from_status(action: String, status: &Status) -> Error {
         (401, "" | "Unauthorized") => "the API server refuses the credentials (401 Unauthorized)".to_owned(),
         (code, "") => format!("the API server answered {code}"),
         // Not JSON but plain text: the path is unknown to the API server.
-        (404, _) if status.details.as_ref().is_none_or(|d| d.name.is_empty()) => "the API server does not know this kind of object".to_owned(),
+        (404, _) if status.details.as_ref().is_none_or(|d| d.name.is_empty()) => {
+            "the API server does not know this kind of object".to_owned()
+        }
         (_, message) => message.to_owned(),
     };
     let mut error = Error::new(kind, action, text).remedy(remedy);
@@ -102,7 +108,9 @@ fn unanswered(action: String, error: kube::Error) -> Error {
     // A certificate that is refused once is refused always.
     let kind = if text.contains("certificate") { Kind::Invalid } else { Kind::Unavailable };
     let remedy = match kind {
-        Kind::Invalid => "Check `cluster_ca_certificate` and `tls_server_name` of the provider's `kubernetes` block, and that no proxy answers instead.",
+        Kind::Invalid => {
+            "Check `cluster_ca_certificate` and `tls_server_name` of the provider's `kubernetes` block, and that no proxy answers instead."
+        }
         _ => "Check that the API server can be reached from here: its endpoint may be private, or limited to some addresses.",
     };
     Error::new(kind, action, format!("no answer from the API server: {text}")).remedy(remedy).caused_by(error)
@@ -136,7 +144,10 @@ mod tests {
     use super::*;
 
     fn status(code: u16, reason: &str, message: &str) -> Error {
-        from_kube("apply x", kube::Error::Api(Box::new(Status { code, reason: reason.into(), message: message.into(), ..Status::default() })))
+        from_kube(
+            "apply x",
+            kube::Error::Api(Box::new(Status { code, reason: reason.into(), message: message.into(), ..Status::default() })),
+        )
     }
 
     #[test]
@@ -173,7 +184,12 @@ mod tests {
     fn a_missing_kind_is_told_from_a_missing_object() {
         assert!(is_kind_missing(&status(404, "Failed to parse error data", "404 page not found\n")));
         let details = kube::core::response::StatusDetails {
-            name: "demo".into(), group: "karpenter.sh".into(), kind: "nodepools".into(), uid: String::new(), causes: vec![], retry_after_seconds: 0,
+            name: "demo".into(),
+            group: "karpenter.sh".into(),
+            kind: "nodepools".into(),
+            uid: String::new(),
+            causes: vec![],
+            retry_after_seconds: 0,
         };
         let found = Status { code: 404, reason: "NotFound".into(), details: Some(details), ..Status::default() };
         let error = from_kube("read x", kube::Error::Api(Box::new(found)));

@@ -119,7 +119,12 @@ fn name(kind: &ApiResource) -> String {
     format!("{}/{}", kind.api_version, kind.plural)
 }
 
-async fn list(client: &kube::Client, kind: &ApiResource, namespace: Option<&str>, deadline: Instant) -> Result<HashMap<String, Box<RawValue>>, Error> {
+async fn list(
+    client: &kube::Client,
+    kind: &ApiResource,
+    namespace: Option<&str>,
+    deadline: Instant,
+) -> Result<HashMap<String, Box<RawValue>>, Error> {
     let action = || format!("list {}", kind.plural);
     let path = Request::new(DynamicObject::url_path(kind, namespace));
     let mut parameters = ListParams::default().limit(500);

@@ -184,7 +184,11 @@ impl Connections {
         let action = || format!("find cluster {recorded_arn:?} of the state");
         let (_, _, account) = arn::fields(recorded_arn);
         if recorded_arn.is_empty() {
-            return Err(Error::new(Kind::Conflict, "find the state's cluster", "EKS does not know it, and the state does not say which account it was in"));
+            return Err(Error::new(
+                Kind::Conflict,
+                "find the state's cluster",
+                "EKS does not know it, and the state does not say which account it was in",
+            ));
         }
         match self.connect(recorded_arn).await {
             Ok(_) => {
@@ -296,7 +300,15 @@ async fn open(read: &Read, chain: &Chain, region: &str, name: &str) -> Result<Co
         (true, Ok(())) => Some(Access::new(&cluster, read.config.kubernetes.as_ref())),
         (true, Err(_)) => None,
     };
-    Ok(Connection { cluster, aws, watches: Watches::default(), reads: Reads::default(), credentials: chain.credentials(), access, kube: OnceCell::new() })
+    Ok(Connection {
+        cluster,
+        aws,
+        watches: Watches::default(),
+        reads: Reads::default(),
+        credentials: chain.credentials(),
+        access,
+        kube: OnceCell::new(),
+    })
 }
 
 fn known(read: &Read, names: &[&str]) -> Result<(), Error> {

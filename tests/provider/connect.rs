@@ -1,114 +1,21 @@
-//! The provider block against real servers: the token is verified by the API server's authenticator, roles are assumed, the
-//! `kubernetes` block overrides, failures have their kinds, retries end.
-//!
-//! Credentials come from the environment, which a process cannot change safely for one test: every test runs its library calls in
-//! a child of its own.
-
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
+//! From the provider block to clients that work.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use common::{Fault, Lab};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use karpenter::aws::config::{Chain, Settings};
 use karpenter::aws::token::Tokens;
-use karpenter::kubernetes::apply::{self, Apply, Object};
+use karpenter::kubernetes::apply::{self, Object};
 use karpenter::kubernetes::client::{self, Access};
-use karpenter::kubernetes::is_kind_missing;
 use karpenter::provider::{ClusterChoice, Connections, at_plan};
 use karpenter::tofu::value::Value;
 use karpenter::{Error, Kind};
-use kube::api::{ApiResource, PostParams};
+use kube::api::PostParams;
 use tokio::time::Instant;
 
-/// Runs a test in a child process with the lab's environment and `vars` on top (an empty value removes one).
-fn within(test: &str, vars: &[(&str, &str)]) {
-    let executable = std::env::current_exe().unwrap();
-    let mut command = Lab::shared().command(executable.to_str().unwrap());
-    command.args([test, "--exact", "--nocapture", "--test-threads=1"]).env("TEST_CHILD", test);
-    for (name, value) in vars {
-        match *value {
-            "" => command.env_remove(name),
-            value => command.env(name, value),
-        };
-    }
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-}
-
-/// In such a child: runs the body. Says whether this is one.
-fn child<F: Future<Output = ()>>(body: impl FnOnce() -> F) -> bool {
-    let is_child = std::env::var_os("TEST_CHILD").is_some();
-    if is_child {
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(body());
-    }
-    is_child
-}
-
-/// A test: `$body` in the child; in the parent `$parent`, which gets a closure that runs the child with variables.
-macro_rules! lab_test {
-    ($name:ident, async $body:block, |$run:ident| $parent:block) => {
-        #[test]
-        fn $name() {
-            if child(|| async $body) {
-                return;
-            }
-            let $run = |vars: &[(&str, &str)]| within(stringify!($name), vars);
-            $parent
-        }
-    };
-}
-
-fn var(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"))
-}
-
-fn block(entries: &[(&str, &str)]) -> Value {
-    Value::List(vec![Value::object(entries.iter().map(|(k, v)| (*k, Value::from(*v))))])
-}
-
-fn configured(entries: &[(&str, Value)]) -> Connections {
-    let connections = Connections::new();
-    connections.configure(&Value::object(entries.iter().cloned()));
-    connections
-}
-
-fn of_cluster() -> Connections {
-    configured(&[("cluster_name", Value::from(var("CLUSTER_NAME")))])
-}
-
-async fn whoami(client: &kube::Client) -> Result<String, kube::Error> {
-    let api: kube::Api<SelfSubjectReview> = kube::Api::all(client.clone());
-    let review = api.create(&PostParams::default(), &SelfSubjectReview::default()).await?;
-    Ok(review.status.and_then(|s| s.user_info).and_then(|u| u.username).unwrap_or_default())
-}
-
-/// Who the API server takes a client with this `kubernetes` block for.
-async fn whoami_with(kubernetes: Value) -> String {
-    let connections = configured(&[("cluster_name", Value::from(var("CLUSTER_NAME"))), ("kubernetes", kubernetes)]);
-    let connection = connections.connect(&var("CLUSTER_NAME")).await.unwrap();
-    whoami(&connection.kube().await.unwrap()).await.unwrap()
-}
-
-async fn failure(connections: &Connections) -> Error {
-    let Err(error) = connections.connect(&var("CLUSTER_NAME")).await else { panic!("it connects") };
-    error
-}
-
-fn soon() -> Instant {
-    Instant::now() + Duration::from_secs(20)
-}
-
-fn config_maps() -> ApiResource {
-    ApiResource::erase::<k8s_openapi::api::core::v1::ConfigMap>(&())
-}
-
-fn node_pools() -> ApiResource {
-    ApiResource { group: "karpenter.sh".into(), version: "v1".into(), api_version: "karpenter.sh/v1".into(), kind: "NodePool".into(), plural: "nodepools".into() }
-}
+use crate::common::{Fault, Lab};
+use crate::{block, config_maps, configured, of_cluster, soon, var};
 
 lab_test!(
     the_cluster_s_name_suffices,
@@ -126,7 +33,10 @@ lab_test!(
         let connection = connections.connect(&arn).await.unwrap();
         let cluster = &connection.cluster;
         assert_eq!((cluster.arn.as_str(), cluster.account_id.as_str(), cluster.partition.as_str()), (arn.as_str(), "123456789012", "aws"));
-        assert_eq!((cluster.region.as_str(), cluster.kubernetes_version.as_str(), cluster.status.as_str()), ("us-east-1", "1.36", "ACTIVE"));
+        assert_eq!(
+            (cluster.region.as_str(), cluster.kubernetes_version.as_str(), cluster.status.as_str()),
+            ("us-east-1", "1.36", "ACTIVE")
+        );
         assert_eq!((cluster.auth_mode.as_str(), cluster.service_cidr.as_str()), ("API_AND_CONFIG_MAP", "172.20.0.0/16"));
         assert!(cluster.oidc_issuer.starts_with("https://oidc.eks."), "{cluster:?}");
         let before = std::env::var("MAKE_KUBERNETES_CALL").is_ok();
@@ -235,7 +145,9 @@ async fn kube_failure(kubernetes: Value) -> Error {
     let connection = connections.connect(&var("CLUSTER_NAME")).await.unwrap();
     match connection.kube().await {
         Err(error) => error,
-        Ok(client) => apply::get(&client, &Object { kind: &config_maps(), namespace: Some("default"), name: "x" }, Instant::now()).await.unwrap_err(),
+        Ok(client) => {
+            apply::get(&client, &Object { kind: &config_maps(), namespace: Some("default"), name: "x" }, Instant::now()).await.unwrap_err()
+        }
     }
 }
 
@@ -320,119 +232,6 @@ lab_test!(
 );
 
 lab_test!(
-    what_passes_is_retried_and_a_quota_is_not,
-    async {
-        let connection = of_cluster().connect(&var("CLUSTER_NAME")).await.unwrap();
-        let pattern = r#"{"source": ["x"]}"#;
-        let refused = connection.aws.eventbridge.put_rule().name("provider-test").event_pattern(pattern).send().await;
-        assert_eq!(karpenter::aws::error::from_sdk("events:PutRule", refused.unwrap_err()).kind, Kind::Quota);
-        let client = connection.kube().await.unwrap();
-        let object = Object { kind: &config_maps(), namespace: Some("default"), name: "absent" };
-        assert!(apply::get(&client, &object, soon()).await.unwrap().is_none());
-    },
-    |run| {
-        let proxy = Lab::shared().proxy();
-        proxy.fault(Fault::on("eks:DescribeCluster").times(2).status(429, "ThrottlingException", "slow down"));
-        proxy.fault(Fault::on("events:PutRule").times(9).status(400, "LimitExceededException", "no more rules"));
-        proxy.fault(Fault::on("kubernetes:GET").times(1).status(503, "ServiceUnavailable", "busy"));
-        proxy.fault(Fault::on("kubernetes:GET").nth(2).times(1).close());
-        run(&[("AWS_ENDPOINT_URL", &proxy.aws)]);
-        let counts = [proxy.count("eks:DescribeCluster"), proxy.count("events:PutRule"), proxy.count("kubernetes:GET")];
-        assert_eq!(counts, [3, 1, 3], "{:?}", proxy.counts());
-    }
-);
-
-lab_test!(
-    objects_are_applied_and_waited_for,
-    async {
-        let connection = of_cluster().connect(&var("CLUSTER_NAME")).await.unwrap();
-        let (client, kind, how) = (connection.kube().await.unwrap(), config_maps(), Apply { manager: "provider-test", ..Apply::default() });
-        let body = |name: &str, value: &str| serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "default"}, "data": {"k": value}});
-        let names: Vec<String> = (0..5).map(|i| format!("provider-test-{i}")).collect();
-        let waits = names.iter().map(|name| {
-            let object = Object { kind: &kind, namespace: Some("default"), name };
-            let (connection, client) = (&connection, &client);
-            async move {
-                let is_two = |o: Option<&kube::api::DynamicObject>| o.is_some_and(|o| o.data["data"]["k"] == "two");
-                connection.watches.until(client, &object, soon(), is_two).await.unwrap();
-                apply::delete(client, &object, None, soon()).await.unwrap();
-                let gone = connection.watches.until(client, &object, soon(), |o| o.is_none()).await.unwrap();
-                assert!(gone.is_none() && !apply::delete(client, &object, None, soon()).await.unwrap());
-            }
-        });
-        let writes = async {
-            for value in ["one", "two"] {
-                for name in &names {
-                    let object = Object { kind: &kind, namespace: Some("default"), name };
-                    apply::apply(&client, &object, &body(name, value), how, soon()).await.unwrap();
-                }
-            }
-        };
-        futures::join!(writes, futures::future::join_all(waits));
-        // A wait that ends too late says so, and so does one for a kind that is not there.
-        let object = Object { kind: &kind, namespace: Some("default"), name: "never" };
-        let error = connection.watches.until(&client, &object, Instant::now() + Duration::from_millis(300), |o| o.is_some()).await.unwrap_err();
-        assert_eq!(error.kind, Kind::Timeout, "{error}");
-        let nothing = ApiResource { group: "nothing.example.com".into(), version: "v1".into(), api_version: "nothing.example.com/v1".into(), kind: "Nothing".into(), plural: "nothings".into() };
-        let object = Object { kind: &nothing, namespace: None, name: "x" };
-        let error = connection.watches.until(&client, &object, soon(), |o| o.is_some()).await.unwrap_err();
-        assert_eq!(error.kind, Kind::NotFound, "{error}");
-        let error = apply::get(&client, &object, soon()).await.unwrap_err();
-        assert!(is_kind_missing(&error), "{error:?}");
-        // Conflicts and undeclared fields.
-        let object = Object { kind: &kind, namespace: Some("default"), name: "provider-test-shared" };
-        apply::apply(&client, &object, &body("provider-test-shared", "mine"), how, soon()).await.unwrap();
-        let other = Apply { manager: "another", ..how };
-        let error = apply::apply(&client, &object, &body("provider-test-shared", "theirs"), other, soon()).await.unwrap_err();
-        assert_eq!((error.kind, error.causes[0].field.as_str()), (Kind::Conflict, ".data.k"), "{error:?}");
-        apply::apply(&client, &object, &body("provider-test-shared", "theirs"), Apply { force: true, ..other }, soon()).await.unwrap();
-        apply::delete(&client, &object, None, soon()).await.unwrap();
-        let pool = serde_json::json!({"apiVersion": "karpenter.sh/v1", "kind": "NodePool", "metadata": {"name": "x"}, "spec": {"wait": 1, "weight": 500}});
-        let object = Object { kind: &node_pools(), namespace: None, name: "x" };
-        let error = apply::apply(&client, &object, &pool, how, soon()).await.unwrap_err();
-        assert_eq!((error.kind, error.causes[0].field.as_str()), (Kind::Invalid, "spec.wait"), "{error:?}");
-    },
-    |run| {
-        let lab = Lab::shared();
-        lab.kubectl_apply(NODE_POOL_CRD);
-        lab.kubectl_text(&["wait", "--for=condition=Established", "--timeout=20s", "crd/nodepools.karpenter.sh"]);
-        let proxy = lab.proxy();
-        run(&[("AWS_ENDPOINT_URL", &proxy.aws)]);
-        let lists = proxy.calls().iter().filter(|c| c.key.ends_with("/namespaces/default/configmaps") && c.action == "GET").count();
-        assert_eq!(lists, 1, "waits share a LIST: {:?}", proxy.counts());
-        assert_eq!(proxy.calls().iter().filter(|c| c.path == "/apis/karpenter.sh/v1/nodepools/x").count(), 1, "a validation error is not retried");
-    }
-);
-
-lab_test!(
-    the_second_read_of_a_kind_lists_it,
-    async {
-        let connection = of_cluster().connect(&var("CLUSTER_NAME")).await.unwrap();
-        let (client, kind) = (connection.kube().await.unwrap(), config_maps());
-        let named = |name| Object { kind: &kind, namespace: Some("kube-public"), name };
-        for name in ["read-0", "read-1", "read-2", "read-3"] {
-            let found = connection.reads.get(&client, &named(name), soon()).await.unwrap().unwrap();
-            assert_eq!((found.metadata.name.as_deref(), found.data["data"]["k"].as_str()), (Some(name), Some("v")));
-            assert!(found.metadata.managed_fields.is_some());
-        }
-        assert!(connection.reads.get(&client, &named("read-absent"), soon()).await.unwrap().is_none());
-        connection.reads.written(&kind);
-        connection.reads.get(&client, &named("read-1"), soon()).await.unwrap().unwrap();
-    },
-    |run| {
-        let lab = Lab::shared();
-        for i in 0..4 {
-            lab.kubectl_text(&["create", "configmap", &format!("read-{i}"), "--namespace=kube-public", "--from-literal=k=v"]);
-        }
-        let proxy = lab.proxy();
-        run(&[("AWS_ENDPOINT_URL", &proxy.aws)]);
-        let paths: Vec<String> = proxy.calls().into_iter().filter(|c| c.action == "GET").map(|c| c.path).collect();
-        let all = "/api/v1/namespaces/kube-public/configmaps";
-        assert_eq!(paths, [&format!("{all}/read-0"), all, &format!("{all}/read-absent"), &format!("{all}/read-1")]);
-    }
-);
-
-lab_test!(
     a_cluster_is_gone_only_where_it_was,
     async {
         let connections = of_cluster();
@@ -448,18 +247,20 @@ lab_test!(
     |run| { run(&[]) }
 );
 
-/// Enough of a structural schema for an undeclared field.
-const NODE_POOL_CRD: &str = "
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: nodepools.karpenter.sh}
-spec:
-  group: karpenter.sh
-  scope: Cluster
-  names: {kind: NodePool, plural: nodepools, singular: nodepool, listKind: NodePoolList}
-  versions:
-  - name: v1
-    served: true
-    storage: true
-    schema: {openAPIV3Schema: {type: object, properties: {spec: {type: object, properties: {weight: {type: integer, maximum: 100}}}}}}
-";
+async fn whoami(client: &kube::Client) -> Result<String, kube::Error> {
+    let api: kube::Api<SelfSubjectReview> = kube::Api::all(client.clone());
+    let review = api.create(&PostParams::default(), &SelfSubjectReview::default()).await?;
+    Ok(review.status.and_then(|s| s.user_info).and_then(|u| u.username).unwrap_or_default())
+}
+
+/// Who the API server takes a client with this `kubernetes` block for.
+async fn whoami_with(kubernetes: Value) -> String {
+    let connections = configured(&[("cluster_name", Value::from(var("CLUSTER_NAME"))), ("kubernetes", kubernetes)]);
+    let connection = connections.connect(&var("CLUSTER_NAME")).await.unwrap();
+    whoami(&connection.kube().await.unwrap()).await.unwrap()
+}
+
+async fn failure(connections: &Connections) -> Error {
+    let Err(error) = connections.connect(&var("CLUSTER_NAME")).await else { panic!("it connects") };
+    error
+}
