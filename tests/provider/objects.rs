@@ -93,7 +93,7 @@ lab_test!(
     },
     |run| {
         let lab = Lab::shared();
-        lab.kubectl_apply(NODE_POOL_CRD);
+        lab.install_crds();
         lab.kubectl_text(&["wait", "--for=condition=Established", "--timeout=20s", "crd/nodepools.karpenter.sh"]);
         let proxy = lab.proxy();
         run(&[("AWS_ENDPOINT_URL", &proxy.aws)]);
@@ -144,19 +144,3 @@ fn node_pools() -> ApiResource {
         plural: "nodepools".into(),
     }
 }
-
-/// Enough of a structural schema for an undeclared field.
-const NODE_POOL_CRD: &str = "
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: nodepools.karpenter.sh}
-spec:
-  group: karpenter.sh
-  scope: Cluster
-  names: {kind: NodePool, plural: nodepools, singular: nodepool, listKind: NodePoolList}
-  versions:
-  - name: v1
-    served: true
-    storage: true
-    schema: {openAPIV3Schema: {type: object, properties: {spec: {type: object, properties: {weight: {type: integer, maximum: 100}}}}}}
-";

@@ -5,6 +5,7 @@ use crate::common::{Fault, Lab, Tofu};
 const POOL: &str = r#"
 resource "karpenter_nodepool" "this" {
   name = "provider-test"
+  timeouts { create = "5s" }
   template {
     node_class_ref { name = "none" }
     requirements = { "kubernetes.io/arch" = ["arm64"] }
@@ -84,6 +85,7 @@ fn every_value_may_be_unknown_at_plan() {
 #[test]
 fn a_refresh_with_an_unknown_configuration_keeps_the_state_and_says_so() {
     let lab = Lab::start(crate::common::Options { cluster_name: "provider-refresh".into(), ..crate::common::Options::default() });
+    lab.install_crds();
     let tofu = Tofu::new(&lab, &named(&lab));
     tofu.apply().ok();
     // replaced, so that its output is unknown at plan
