@@ -19,10 +19,16 @@ const HANDSHAKE: Duration = Duration::from_secs(30);
 /// How often to look whether the process that started us still lives.
 const PARENT: Duration = Duration::from_millis(500);
 
-/// Counts the open connections.
+/// Counts the connections.
 pub struct Connections {
-    open: watch::Receiver<usize>,
-    parent: u32,
+    count: watch::Receiver<Count>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Count {
+    open: usize,
+    /// How many there ever were: one may come and go between two looks.
+    ever: usize,
 }
 
 impl Connections {
@@ -31,7 +37,7 @@ impl Connections {
         listener: UnixListener,
         acceptor: Option<TlsAcceptor>,
     ) -> (Self, impl Stream<Item = Result<Connection, std::convert::Infallible>>) {
-        let (count, open) = watch::channel(0);
+        let (count, seen) = watch::channel(Count::default());
         let (sender, receiver) = mpsc::channel(8);
         let count = Arc::new(count);
         tokio::spawn(async move {
@@ -55,30 +61,29 @@ impl Connections {
                             Err(_) => return tracing::warn!("refused a connection that did not finish its TLS handshake"),
                         },
                     };
-                    count.send_modify(|open| *open += 1);
+                    count.send_modify(|Count { open, ever }| (*open, *ever) = (*open + 1, *ever + 1));
                     // the receiver is gone only when the server has ended
                     let _ = sender.send(Ok(Connection { io, count })).await;
                 });
             }
         });
-        (Connections { open, parent: std::os::unix::process::parent_id() }, ReceiverStream::new(receiver))
+        (Connections { count: seen }, ReceiverStream::new(receiver))
     }
 
     /// Waits until the client must be dead: connections there were and, for the time given, none is left; or none is open and the
-    /// process that started this one is gone. Never, where no time is given.
-    pub async fn orphaned(&self, after: Option<Duration>) {
-        let Some(after) = after else { return std::future::pending().await };
+    /// process that started this one, `parent`, is gone.
+    pub async fn orphaned(&self, parent: u32, after: Duration) {
         let deserted = async {
-            let mut open = self.open.clone();
+            let mut count = self.count.clone();
             // an error means that nobody accepts any more, which is no better
-            while open.wait_for(|n| *n > 0).await.is_ok() && open.wait_for(|n| *n == 0).await.is_ok() {
-                if tokio::time::timeout(after, open.wait_for(|n| *n > 0)).await.is_err() {
+            while let Ok(ever) = count.wait_for(|count| count.open == 0 && count.ever > 0).await.map(|count| count.ever) {
+                if tokio::time::timeout(after, count.wait_for(|count| count.ever > ever)).await.is_err() {
                     return;
                 }
             }
         };
         let orphan = async {
-            while *self.open.borrow() > 0 || std::os::unix::process::parent_id() == self.parent {
+            while self.count.borrow().open > 0 || std::os::unix::process::parent_id() == parent {
                 tokio::time::sleep(PARENT).await;
             }
         };
@@ -89,7 +94,7 @@ impl Connections {
 /// A connection that was let in.
 pub struct Connection {
     io: Io,
-    count: Arc<watch::Sender<usize>>,
+    count: Arc<watch::Sender<Count>>,
 }
 
 enum Io {
@@ -99,7 +104,7 @@ enum Io {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.count.send_modify(|open| *open -= 1);
+        self.count.send_modify(|count| count.open -= 1);
     }
 }
 

@@ -67,14 +67,17 @@ enum Mode {
 
 async fn run(provider: impl FnOnce() -> Arc<dyn Provider>, mode: Mode) -> Result<(), Error> {
     let failed = |error: std::io::Error| Error::new(Kind::Other, "start the plugin", error.to_string()).caused_by(error);
+    // before anybody can know of this process and end the one that started it
+    let parent = std::os::unix::process::parent_id();
     let (socket, listener) = Socket::bind(|name| std::env::var(name).ok()).map_err(failed)?;
-    let (acceptor, announcement, orphaned) = match mode {
+    let debugged = matches!(mode, Mode::Debug);
+    let (acceptor, announcement) = match mode {
         Mode::Client(handshake) => {
             let tls = handshake.client_certificate.as_deref().map(tls::server).transpose()?;
             let line = handshake::line(socket.path(), tls.as_ref().map(|tls| tls.certificate.as_ref()));
-            (tls.map(|tls| tls.acceptor), line, Some(ORPHANED))
+            (tls.map(|tls| tls.acceptor), line)
         }
-        Mode::Debug => (None, handshake::for_debugging(socket.path()), None),
+        Mode::Debug => (None, handshake::for_debugging(socket.path())),
     };
     // before the announcement: from then on an interrupt may come
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
@@ -94,7 +97,7 @@ async fn run(provider: impl FnOnce() -> Arc<dyn Provider>, mode: Mode) -> Result
         .add_service(HealthServer::new(controller))
         .serve_with_incoming_shutdown(incoming, shutdown.wait());
     let mut server = std::pin::pin!(server);
-    let mut deserted = std::pin::pin!(connections.orphaned(orphaned));
+    let mut deserted = std::pin::pin!(connections.orphaned(parent, ORPHANED));
     tracing::debug!(socket = %socket.path().display(), "serving");
 
     let reason = loop {
@@ -107,11 +110,11 @@ async fn run(provider: impl FnOnce() -> Arc<dyn Provider>, mode: Mode) -> Result
                 let _ = tokio::time::timeout(DRAIN, &mut server).await;
                 break "the client said Shutdown";
             }
-            () = &mut deserted => break "the client is gone",
+            () = &mut deserted, if !debugged => break "the client is gone",
             _ = terminate.recv() => break "terminated",
             // the whole process group gets it; the client follows with Stop, and Shutdown once all has ended
-            _ = interrupt.recv() => if orphaned.is_none() { break "interrupted" },
-            _ = hangup.recv() => if orphaned.is_none() { break "its terminal is gone" },
+            _ = interrupt.recv() => if debugged { break "interrupted" },
+            _ = hangup.recv() => if debugged { break "its terminal is gone" },
         }
     };
     tracing::debug!(reason, "ending");
