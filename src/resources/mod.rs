@@ -1,5 +1,6 @@
 //! One file for each HCL type, and the lifecycle that the two API kinds share.
 
+mod feasibility;
 pub mod formats;
 pub mod bundle;
 mod bundle_ends;

@@ -1,5 +1,6 @@
 //! Cross-field rules of a NodePool, checked offline. Unknown values pass.
 
+use super::feasibility;
 use crate::tofu::diagnostics::Diagnostics;
 use crate::tofu::path::Path;
 use crate::tofu::value::Value;
@@ -30,6 +31,7 @@ pub fn validate(config: &Value) -> Diagnostics {
         }
     }
     check_static(config, &mut diagnostics);
+    feasibility::check(template, &path, &mut diagnostics);
     diagnostics
 }
 
