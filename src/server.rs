@@ -9,6 +9,7 @@ mod panics;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
+use tokio::sync::watch;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, async_trait};
 
@@ -29,6 +30,8 @@ pub struct ProviderService {
     provider: Arc<dyn Provider>,
     config_type: OnceLock<Type>,
     resources: Vec<Entry>,
+    /// Changes with each Stop.
+    stops: watch::Sender<u64>,
 }
 
 /// A resource type. The type of its values is derived when first needed: most processes use few.
@@ -41,11 +44,20 @@ impl ProviderService {
     /// Serves `provider`.
     pub fn new(provider: Arc<dyn Provider>) -> Self {
         let resources = provider.resources().iter().map(|resource| Entry { resource: resource.clone(), ty: OnceLock::new() }).collect();
-        ProviderService { provider, config_type: OnceLock::new(), resources }
+        ProviderService { provider, config_type: OnceLock::new(), resources, stops: watch::Sender::new(0) }
     }
 
     fn config_type(&self) -> &Type {
         self.config_type.get_or_init(|| self.provider.schema().block.ty())
+    }
+
+    /// Work that changes nothing, and so may end anywhere: the user need not wait for a server that does not answer.
+    async fn unless_stopped<T>(&self, work: impl Future<Output = Result<T, Diagnostics>>) -> Result<T, Diagnostics> {
+        let mut stops = self.stops.subscribe();
+        tokio::select! {
+            result = work => result,
+            _ = stops.changed() => Err(error("stopped", "The user interrupted before there was an answer.")),
+        }
     }
 
     fn resource(&self, type_name: &str) -> Result<(&dyn Resource, &Type), Diagnostics> {
@@ -197,7 +209,7 @@ impl proto::provider_server::Provider for ProviderService {
                 new_identity: current_identity,
             })
         };
-        answer("ReadResource", &type_name, work, |diagnostics| Response { diagnostics, ..Default::default() }).await
+        answer("ReadResource", &type_name, self.unless_stopped(work), |diagnostics| Response { diagnostics, ..Default::default() }).await
     }
 
     async fn plan_resource_change(
@@ -232,7 +244,8 @@ impl proto::provider_server::Provider for ProviderService {
                 planned_identity: prior_identity,
             })
         };
-        answer("PlanResourceChange", &type_name, work, |diagnostics| Response { diagnostics, ..Default::default() }).await
+        answer("PlanResourceChange", &type_name, self.unless_stopped(work), |diagnostics| Response { diagnostics, ..Default::default() })
+            .await
     }
 
     /// Where the response has no state, the client keeps the prior one.
@@ -279,7 +292,8 @@ impl proto::provider_server::Provider for ProviderService {
             });
             Ok(Response { imported_resources: imported.into_iter().collect(), diagnostics: diagnostics(found) })
         };
-        answer("ImportResourceState", &type_name, work, |diagnostics| Response { diagnostics, ..Default::default() }).await
+        answer("ImportResourceState", &type_name, self.unless_stopped(work), |diagnostics| Response { diagnostics, ..Default::default() })
+            .await
     }
 
     async fn move_resource_state(
@@ -317,7 +331,11 @@ impl proto::provider_server::Provider for ProviderService {
                 target_identity: None,
             })
         };
-        answer("MoveResourceState", &target_type_name, work, |diagnostics| Response { diagnostics, ..Default::default() }).await
+        answer("MoveResourceState", &target_type_name, self.unless_stopped(work), |diagnostics| Response {
+            diagnostics,
+            ..Default::default()
+        })
+        .await
     }
 
     async fn read_data_source(
@@ -347,6 +365,7 @@ impl proto::provider_server::Provider for ProviderService {
 
     async fn stop(&self, _: Request<proto::stop::Request>) -> Result<Response<proto::stop::Response>, Status> {
         let work = async {
+            self.stops.send_modify(|stops| *stops += 1);
             self.provider.stop();
             Ok(proto::stop::Response::default())
         };

@@ -92,6 +92,8 @@ impl Connections {
     pub fn configure(&self, config: &Value) {
         let read = Arc::new(config::read(&self.schema, config));
         *self.read.write().unwrap_or_else(PoisonError::into_inner) = read;
+        // a process under a debugger serves the next command after one that was interrupted
+        self.stopped.send_replace(false);
     }
 
     /// Tags for every AWS object.

@@ -69,6 +69,9 @@ impl Resource for Thing {
     }
 
     fn import(&self, id: String) -> BoxFuture<'_, ImportResponse> {
+        if id == "hangs" {
+            return std::future::pending().boxed();
+        }
         let mut diagnostics = Diagnostics::default();
         if id.is_empty() {
             diagnostics.error(None, "no id", "");
@@ -182,4 +185,17 @@ async fn a_state_of_a_newer_schema_and_a_foreign_one_are_refused() {
     let moved = service().move_resource_state(Request::new(request)).await.unwrap().into_inner();
     let summary = "thing cannot take over kubernetes_manifest of registry.opentofu.org/hashicorp/kubernetes";
     assert_eq!(moved.diagnostics[0].summary, summary);
+}
+
+#[tokio::test]
+async fn stop_ends_what_changes_nothing() {
+    let service = service();
+    let import = async |id: &str| {
+        let request = proto::import_resource_state::Request { type_name: "thing".into(), id: id.into(), ..Default::default() };
+        service.import_resource_state(Request::new(request)).await.unwrap().into_inner()
+    };
+    let (imported, _) = tokio::join!(import("hangs"), service.stop(Request::new(proto::stop::Request {})));
+    assert_eq!(imported.diagnostics[0].summary, "stopped");
+    // a process under a debugger goes on
+    assert_eq!(import("a").await.diagnostics, []);
 }
