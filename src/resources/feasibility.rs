@@ -214,7 +214,7 @@ mod tests {
         let find = |name: &str| *candidates().iter().find(|c| c.name() == name).expect(name);
         let m5 = find("m5.large");
         assert_eq!((m5.architecture, m5.cpus, m5.mebibytes, m5.category(), m5.generation().as_str()), ("amd64", "2", "8192", "m", "5"));
-        assert_eq!((find("r8g.large").architecture, find("u-6tb1.metal").category(), find("u-6tb1.metal").generation().as_str()), ("arm64", "u", "1"));
+        assert_eq!((find("r8g.large").architecture, find("u-6tb1.112xlarge").category(), find("u-6tb1.112xlarge").generation().as_str()), ("arm64", "u", "1"));
     }
 
     #[test]
