@@ -161,11 +161,9 @@ pub async fn refuse(session: &Session, want: &Chart, live: &Observed, chart: &he
     if !want.manage_crds {
         return Ok(());
     }
-    let crds = match live.release {
-        Some(_) => live.crds.clone(),
-        None => helm::read_crds(&session.client, &chart.crds()?).await?,
-    };
-    for (name, namespace) in crds.iter().filter_map(|crd| crd.owner.as_ref()) {
+    let mut owners: Vec<_> = helm::crds::crd_owners(&session.client, &chart.crds()?).await?.into_iter().filter_map(|(_, owner)| owner).collect();
+    owners.dedup();
+    for (name, namespace) in &owners {
         let ours = (name.as_str(), namespace) == ("karpenter-crd", &want.namespace) && resuming;
         let another = helm::read(&session.client, namespace, name).await?.is_some_and(|release| release.live().is_some());
         if !ours && another {

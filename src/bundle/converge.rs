@@ -18,8 +18,8 @@ use super::observe::{ACCESS_ENTRY, ASSOCIATION, IN_SYNC, NOT_MANAGED, Observed, 
 use super::{access_entry, association, policy, queue, role, rules, spot_role};
 use crate::{Error, Kind, helm};
 
-/// Steps under way at once: IAM throttles beyond about fifteen calls a second.
-const CONCURRENCY: usize = 8;
+/// Steps under way at once: more than a bundle has, and few enough for IAM, which throttles beyond about fifteen calls a second.
+const CONCURRENCY: usize = 12;
 
 /// What came of it.
 #[derive(Debug, Default)]

@@ -81,9 +81,9 @@ pub async fn first_look(cx: &Context, desired: &Desired, session: Option<&Sessio
         rules::observe(cx, None),
         observe_chart(desired, session),
     )?;
-    let fresh = controller_role.is_none() && queue_url.is_none() && association.is_none() && rules.is_empty();
-    if fresh && node_role.is_none() {
-        return Ok(Observed { policies: vec![None; desired.policies.len()], chart, ..Observed::default() });
+    // A node role alone is used as it is, or refused: what is attached to it does not matter.
+    if controller_role.is_none() && queue_url.is_none() && association.is_none() && rules.is_empty() {
+        return Ok(Observed { policies: vec![None; desired.policies.len()], node_role, chart, ..Observed::default() });
     }
     observe(cx, desired, &Known { association_id: association.map(|found| found.id), queue_url }, session).await
 }

@@ -13,7 +13,7 @@ use crate::tofu::schema::Block;
 use crate::tofu::value::Value;
 
 /// Computed attributes that an update leaves as they are until it is applied.
-const LIVE: [&str; 3] = ["ready", "objects", "queue_url"];
+const LIVE: [&str; 2] = ["ready", "objects"];
 /// Every computed-only attribute.
 const COMPUTED: [&str; 11] = [
     "controller_role_name",
@@ -56,6 +56,9 @@ pub fn update(prior: &Value, planned: &mut Value) {
     let changes = planned.entries().any(|(name, value)| !computed(name) && value != prior.attr(name));
     if changes {
         LIVE.iter().for_each(|name| planned.set(name, Value::unknown()));
+        if planned.attr("interruption_queue") != prior.attr("interruption_queue") || has_lost_url(prior) {
+            planned.set("queue_url", Value::unknown());
+        }
         return;
     }
     let repaired = prior.attr("objects").entries().map(|(key, line)| {
@@ -66,10 +69,15 @@ pub fn update(prior: &Value, planned: &mut Value) {
     if !prior.attr("objects").is_null() && repaired != *prior.attr("objects") {
         planned.set("objects", repaired);
         planned.set("ready", Value::unknown());
-        if prior.attr("queue_url").is_null() && !prior.attr("queue_name").is_null() {
+        if has_lost_url(prior) {
             planned.set("queue_url", Value::unknown());
         }
     }
+}
+
+/// The queue is gone, and with it its URL.
+fn has_lost_url(prior: &Value) -> bool {
+    prior.attr("queue_url").is_null() && !prior.attr("queue_name").is_null()
 }
 
 /// Sets names and ARNs as far as they follow from what is known. `place` may lack account, region and partition (empty): then

@@ -83,7 +83,8 @@ impl Bundle {
         let source = match (&desired.chart, &session, &live.chart) {
             (Some(want), Some(session), Some(live)) => {
                 let source = chart::source(session, want, live).await?;
-                if creating || moved.is_some() {
+                let is_new = old.as_ref().is_none_or(|old| old.chart.is_none());
+                if is_new || moved.is_some() {
                     chart::refuse(session, want, live, &source, resuming).await?;
                 }
                 Some(source)
