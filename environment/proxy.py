@@ -8,6 +8,7 @@ Kubernetes listener, so a client that is given the AWS one goes through both. Ev
 Orders come as JSON lines on stdin, each answered by {"ok": true}; when stdin ends, so does the proxy:
   {"fault": {"match": REGEX on key, or "mutating": true, "nth": 1, "times": 1, "when": "before"|"after" the effect,
              "do": "status"|"close"|"hold", "status": 500, "code": "InternalFailure", "message": "...", "body": "..."}}
+  {"delay": seconds}   every AWS call takes that much longer: then time counts the calls that wait for each other
   {"clear": true}   forget the faults         {"release": true}   let go what is held
 A held request is told on stdout as {"held": KEY}; it waits until it is released.
 """
@@ -34,7 +35,7 @@ EKS = [  # REST: the operation is in the method and the path
 class Faults:
     """The orders that are open, and what they hold."""
     def __init__(self):
-        self.lock, self.rules, self.go = threading.Lock(), [], threading.Event()
+        self.lock, self.rules, self.go, self.delay = threading.Lock(), [], threading.Event(), 0
 
     def due(self, key, mutating):
         """The first fault that this request meets, or None; counts the request for every rule that it matches."""
@@ -86,6 +87,8 @@ class Handler(BaseHTTPRequestHandler):
         key = f"{service}:{action}" + (f" {path}" if path else "")
         mutating = not READS.search(action + " ")
         fault, status = FAULTS.due(key, mutating), 0
+        if FAULTS.delay and not self.server.tls:
+            time.sleep(FAULTS.delay)
         try:
             if fault and fault.get("when", "before") == "before":
                 status = self.fail(fault, service, key)
@@ -253,6 +256,8 @@ def main():
         with FAULTS.lock:
             if "fault" in order:
                 FAULTS.rules.append(order["fault"])
+            if "delay" in order:
+                FAULTS.delay = order["delay"]
             if "clear" in order:
                 FAULTS.rules.clear()
             if "release" in order:

@@ -159,6 +159,11 @@ impl Proxy {
         self.order(json!({"fault": fault.0}));
     }
 
+    /// Makes every AWS call take this much longer, so that time tells how many wait for each other.
+    pub fn delay(&self, each: Duration) {
+        self.order(json!({"delay": each.as_secs_f64()}));
+    }
+
     /// Forgets all faults.
     pub fn clear(&self) {
         self.order(json!({"clear": true}));

@@ -1,5 +1,7 @@
 //! How many calls the operations take, by a proxy in front of both APIs, against the design's budgets.
 
+use std::time::Duration;
+
 use crate::common::{Call, Lab, Options, Proxy, Tofu};
 use crate::configuration;
 
@@ -9,6 +11,9 @@ fn pool(weight: u8) -> String {
          requirements = {{ \"kubernetes.io/os\" = [\"linux\"] }}\n  }}\n}}\n"
     )
 }
+
+/// So long that what else happens does not count beside it.
+const SLOW: Duration = Duration::from_millis(1500);
 
 /// What `apply` alone took: the plan comes first, its calls are not counted.
 fn applied(tofu: &Tofu, proxy: &Proxy) -> Vec<Call> {
@@ -67,20 +72,23 @@ fn a_bundle_keeps_to_its_budget() {
     };
     let tofu = Tofu::new(&lab, &configuration(&lab, &resource(""))).through(&proxy);
 
+    proxy.delay(SLOW);
     let created = applied(&tofu, &proxy);
     let policies = count(&created, |c| c.action == "CreatePolicy");
     assert!(policies > 0);
     let calls = count(&created, aws);
     assert!(calls <= 28 + 2 * policies, "{calls} AWS calls with {policies} policies: {:#?}", keys(&created));
-    assert!(depth(&created) <= 5 + 1, "AWS calls one after another: {}", depth(&created)); // and DescribeCluster, once a process
+    assert!(depth(&created) <= 5 + 1, "AWS calls one after another: {}\n{:#?}", depth(&created), timeline(&created)); // and DescribeCluster, once a process
     no_discovery(&created);
 
     proxy.reset();
     tofu.plan().empty();
+    proxy.delay(Duration::ZERO);
     let refreshed = proxy.calls();
     assert_eq!(count(&refreshed, |c| c.mutating), 0, "{:#?}", keys(&refreshed));
     let (of_aws, of_kubernetes) = (count(&refreshed, aws), count(&refreshed, |c| !aws(c)));
     assert!(of_aws <= 20 + policies && of_kubernetes <= 20, "{of_aws} + {of_kubernetes}: {:#?}", keys(&refreshed));
+    assert!(depth(&refreshed) <= 2 + 1, "AWS calls one after another: {}\n{:#?}", depth(&refreshed), timeline(&refreshed));
     no_discovery(&refreshed);
 
     tofu.write("main.tf", &configuration(&lab, &resource("    values = [yamlencode({ replicas = 1 })]\n")));
@@ -102,19 +110,25 @@ fn no_discovery(calls: &[Call]) {
     assert_eq!(count(calls, |c| discovery(&c.path)), 0, "discovery or OpenAPI: {:#?}", keys(calls));
 }
 
+/// When each AWS call started and ended, in units of [`SLOW`] since the first.
+fn timeline(calls: &[Call]) -> Vec<String> {
+    let first = calls.iter().map(|c| c.start).fold(f64::MAX, f64::min);
+    let at = |time: f64| (time - first) / SLOW.as_secs_f64();
+    calls.iter().filter(|c| aws(c)).map(|c| format!("{:5.1} - {:5.1}  {} {}", at(c.start), at(c.end), c.key, c.status)).collect()
+}
+
 fn keys(calls: &[Call]) -> Vec<String> {
     calls.iter().map(|c| format!("{} {}", c.key, c.status)).collect()
 }
 
-/// The longest chain of AWS calls each of which started after the one before had ended, polling left out.
+/// How many AWS calls waited for one another, told by the time in which at least one ran, each taking [`SLOW`].
 fn depth(calls: &[Call]) -> usize {
-    let mut order: Vec<&Call> = calls.iter().filter(|c| aws(c)).collect();
-    order.sort_by(|a, b| a.end.total_cmp(&b.end));
-    let (mut longest, mut free_at) = (0, f64::MIN);
-    for call in order {
-        if call.start >= free_at {
-            (longest, free_at) = (longest + 1, call.end);
-        }
+    let mut spans: Vec<(f64, f64)> = calls.iter().filter(|c| aws(c)).map(|c| (c.start, c.end)).collect();
+    spans.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (mut busy, mut until) = (0.0, f64::MIN);
+    for (start, end) in spans {
+        busy += (end - start.max(until)).max(0.0);
+        until = until.max(end);
     }
-    longest
+    (busy / SLOW.as_secs_f64()) as usize
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::common::{Fault, Lab, Options, Tofu};
-use crate::{configuration, only_what_stays_by_design_is_left};
+use crate::{assert_same_lines, configuration, only_what_stays_by_design_is_left};
 
 /// The waits for pools and classes are not what this is about: the bundle alone.
 fn bundle(lab: &Lab) -> Tofu {
@@ -43,7 +43,7 @@ fn a_create_that_was_killed_anywhere_converges_with_the_next_apply() {
         proxy.release();
 
         tofu.apply().ok();
-        assert_eq!(shape(&lab.inventory()), undisturbed, "{at}");
+        assert_same_lines(&undisturbed, &shape(&lab.inventory()), "undisturbed", &at);
         one_release_revision(&lab, &at);
         tofu.plan().empty();
         tofu.destroy().ok();

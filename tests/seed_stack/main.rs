@@ -101,9 +101,16 @@ pub fn only_what_stays_by_design_is_left(before: &Value, after: &Value) {
 
 /// `assert_eq` that names the keys which differ, and not a page of both sides.
 fn assert_same_objects(left: &Value, right: &Value) {
-    let (l, r) = (left.as_object().unwrap(), right.as_object().unwrap());
-    let keys: BTreeSet<&String> = l.keys().chain(r.keys()).collect();
-    let differing: Vec<String> =
-        keys.iter().filter(|k| l.get(**k) != r.get(**k)).map(|k| format!("{k}: {:?} != {:?}", l.get(*k), r.get(*k))).collect();
-    assert!(differing.is_empty(), "before != after:\n{}", differing.join("\n"));
+    let lines =
+        |side: &Value| -> Vec<String> { side.as_object().unwrap().iter().map(|(name, details)| format!("{name}  {details}")).collect() };
+    assert_same_lines(&lines(left), &lines(right), "before", "after");
+}
+
+/// The same, of lines in any order.
+#[track_caller]
+fn assert_same_lines(left: &[String], right: &[String], this: &str, that: &str) {
+    let only =
+        |these: &[String], those: &[String]| these.iter().filter(|line| !those.contains(line)).cloned().collect::<Vec<_>>().join("\n  ");
+    let (only_left, only_right) = (only(left, right), only(right, left));
+    assert!(only_left.is_empty() && only_right.is_empty(), "only {this}:\n  {only_left}\nonly {that}:\n  {only_right}");
 }

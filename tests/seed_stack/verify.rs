@@ -180,7 +180,7 @@ fn account(lab: &Lab) {
         rules.iter().map(|(_, r)| format!("{} {}", r["pattern"]["source"][0], r["pattern"]["detail-type"][0])).collect();
     sources.sort();
     let expected = [
-        "\"aws.ec2\" \"Capacity Reservation Instance Interruption Warning\"",
+        "\"aws.ec2\" \"EC2 Capacity Reservation Instance Interruption Warning\"",
         "\"aws.ec2\" \"EC2 Instance Rebalance Recommendation\"",
         "\"aws.ec2\" \"EC2 Instance State-change Notification\"",
         "\"aws.ec2\" \"EC2 Spot Instance Interruption Warning\"",
