@@ -81,7 +81,7 @@ fn shape(inventory: &Value) -> Vec<String> {
     };
     let aws = inventory["aws"].as_object().unwrap().iter().map(|(name, details)| stable(name.clone()) + " " + &details.to_string());
     let objects = inventory["kubernetes"].as_array().unwrap().iter().map(|o| o.as_str().unwrap().to_owned());
-    let named = objects.filter(|o| !o.starts_with("Pod ") && !o.starts_with("ReplicaSet."));
+    let named = objects.filter(|o| !["Pod ", "ReplicaSet.", "IPAddress."].iter().any(|random| o.starts_with(random)));
     let mut lines: Vec<String> = aws.chain(named).collect();
     lines.sort();
     lines
