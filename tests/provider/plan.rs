@@ -25,7 +25,11 @@ fn named(lab: &Lab) -> String {
 fn a_create_is_planned_without_credentials_or_cluster() {
     let lab = Lab::shared();
     let without = || Tofu::new(lab, &named(lab)).env("AWS_ACCESS_KEY_ID", "").env("AWS_SECRET_ACCESS_KEY", "");
-    for tofu in [without(), without().env("AWS_REGION", "").env("AWS_DEFAULT_REGION", ""), Tofu::new(lab, &with_provider("cluster_name = \"nowhere\""))] {
+    for tofu in [
+        without(),
+        without().env("AWS_REGION", "").env("AWS_DEFAULT_REGION", ""),
+        Tofu::new(lab, &with_provider("cluster_name = \"nowhere\"")),
+    ] {
         let plan = tofu.plan().ok();
         assert_eq!(plan.changes(), ["karpenter_nodepool.this: create"]);
         assert_eq!(plan.change("karpenter_nodepool.this")["after_unknown"]["cluster_arn"], true);
@@ -88,8 +92,9 @@ fn a_refresh_with_an_unknown_configuration_keeps_the_state_and_says_so() {
     lab.install_crds();
     let tofu = Tofu::new(&lab, &named(&lab));
     tofu.apply().ok();
-    // replaced, so that its output is unknown at plan
-    let later = format!("{}\nresource \"terraform_data\" \"later\" {{\n  input            = \"{}\"\n  triggers_replace = timestamp()\n}}\n", with_provider("cluster_name = terraform_data.later.output"), lab.cluster_name());
+    // not made yet, so that its output is unknown at plan
+    let block = format!("cluster_name = \"{}\"\n  region = terraform_data.later.output", lab.cluster_name());
+    let later = with_provider(&block) + "resource \"terraform_data\" \"later\" {\n  input = \"us-east-1\"\n}\n";
     tofu.write("main.tf", &later);
     let plan = tofu.plan().ok();
     assert_eq!(plan.changes(), ["terraform_data.later: create"]);
