@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 #[expect(dead_code, reason = "a declaration, walked as JSON schema")]
 pub struct Metadata {
     /// Annotations of the object itself. Those that Karpenter writes are never ours.
-    #[schemars(extend("x-tofu" = {"name": "metadata_annotations", "keys": "label_key", "open": true, "text": "lenient"}))]
+    #[schemars(extend("x-tofu" = {"name": "metadata_annotations", "keys": "annotation_key", "open": true, "text": "lenient"}))]
     annotations: Option<BTreeMap<String, String>>,
     /// Labels of the object itself, not of the nodes.
     #[schemars(extend("x-tofu" = {"name": "metadata_labels", "keys": "label_key", "values": "label_value", "open": true}))]

@@ -1,11 +1,14 @@
 //! One file for each HCL type, and the lifecycle that the two API kinds share.
 
-mod feasibility;
-pub mod formats;
+mod aws_formats;
 pub mod bundle;
 mod bundle_ends;
 mod bundle_steps;
+mod cron;
+mod feasibility;
+pub mod formats;
 mod kubelet;
+mod labels;
 mod lifecycle;
 pub mod manifest;
 mod metadata;

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
-use super::kubelet::Kubelet;
+use super::kubelet::{self, Kubelet};
 use super::object::{Common, Kind};
 use super::{formats, metadata::Metadata};
 use crate::tofu::diagnostics::Diagnostics;
@@ -60,7 +60,8 @@ struct Subnet {
 pub struct NodeClassSpec {
     /// Family of the images; may be left out where an `alias` says it.
     pub ami_family: Option<AmiFamily>,
-    /// Which images nodes are launched from. Terms are alternatives; the conditions of one term hold together.
+    /// Which images nodes are launched from, e.g. `ami_selector_term { alias = "al2023@latest" }`.
+    /// Terms are alternatives; the conditions of one term hold together.
     #[schemars(length(min = 1, max = 30), extend("x-tofu" = {"name": "ami_selector_term", "set": true}))]
     pub ami_selector_terms: Vec<AmiSelectorTerm>,
     /// Whether nodes get a public IPv4 address; the subnet's setting where left out.
@@ -100,14 +101,16 @@ pub struct NodeClassSpec {
     /// IAM role of the nodes, by name; exactly one of this and `instance_profile`.
     #[schemars(length(min = 1))]
     pub role: Option<String>,
-    /// Security groups of the nodes. Terms are alternatives; the conditions of one term hold together.
+    /// Security groups of the nodes, e.g. `security_group_selector_term { tags = { Name = "demo-node" } }`.
+    /// Terms are alternatives; the conditions of one term hold together.
     #[schemars(length(min = 1, max = 30), extend("x-tofu" = {"name": "security_group_selector_term", "set": true}))]
     pub security_group_selector_terms: Vec<SecurityGroupSelectorTerm>,
-    /// Subnets of the nodes. Terms are alternatives; the conditions of one term hold together.
+    /// Subnets of the nodes, e.g. `subnet_selector_term { tags = { Name = "private-*" } }`.
+    /// Terms are alternatives; the conditions of one term hold together.
     #[schemars(length(min = 1, max = 30), extend("x-tofu" = {"name": "subnet_selector_term", "set": true}))]
     pub subnet_selector_terms: Vec<SubnetSelectorTerm>,
     /// Tags of everything that Karpenter makes in EC2 for this class. The provider's `default_tags` are not added.
-    #[schemars(extend("x-tofu" = {"open": true}))]
+    #[schemars(extend("x-tofu" = {"open": true, "keys": "own_tag", "values": "tag_value"}))]
     pub tags: Option<BTreeMap<String, String>>,
     /// User data of the nodes; other `{{ words }}` than the known placeholders stay as they are.
     #[schemars(extend("x-tofu" = {"text": "lenient"}))]
@@ -137,10 +140,10 @@ pub enum InstanceStorePolicy {
 #[serde(rename_all = "camelCase")]
 pub struct AmiSelectorTerm {
     /// Images by family and version, such as `al2023@latest`; excludes everything else.
-    #[schemars(length(max = 30), regex(pattern = r"^[a-zA-Z0-9]+@.+$"))]
+    #[schemars(length(max = 30), extend("x-tofu" = {"format": "ami_alias"}))]
     pub alias: Option<String>,
     /// An image; excludes everything else.
-    #[schemars(regex(pattern = r"ami-[0-9a-z]+"))]
+    #[schemars(extend("x-tofu" = {"format": "ami_id"}))]
     pub id: Option<String>,
     /// Name of the image, with `*` for any text.
     pub name: Option<String>,
@@ -149,7 +152,7 @@ pub struct AmiSelectorTerm {
     /// Name or ARN of the SSM parameter that holds the image's id.
     pub ssm_parameter: Option<String>,
     /// Tags of the image; `*` as a value matches any.
-    #[schemars(length(max = 20))]
+    #[schemars(length(max = 20), extend("x-tofu" = {"keys": "searched_tag", "values": "searched_tag"}))]
     pub tags: Option<BTreeMap<String, String>>,
 }
 
@@ -157,10 +160,10 @@ pub struct AmiSelectorTerm {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 pub struct SubnetSelectorTerm {
     /// A subnet; excludes `tags`.
-    #[schemars(regex(pattern = r"subnet-[0-9a-z]+"))]
+    #[schemars(extend("x-tofu" = {"format": "subnet_id"}))]
     pub id: Option<String>,
     /// Tags of the subnet; `*` matches any text.
-    #[schemars(length(max = 20))]
+    #[schemars(length(max = 20), extend("x-tofu" = {"keys": "searched_tag", "values": "searched_tag"}))]
     pub tags: Option<BTreeMap<String, String>>,
 }
 
@@ -168,12 +171,12 @@ pub struct SubnetSelectorTerm {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 pub struct SecurityGroupSelectorTerm {
     /// A security group; excludes `name` and `tags`.
-    #[schemars(regex(pattern = r"sg-[0-9a-z]+"))]
+    #[schemars(extend("x-tofu" = {"format": "security_group_id"}))]
     pub id: Option<String>,
     /// Name of the group; excludes `id` and `tags`.
     pub name: Option<String>,
     /// Tags of the group; `*` matches any text.
-    #[schemars(length(max = 20))]
+    #[schemars(length(max = 20), extend("x-tofu" = {"keys": "searched_tag", "values": "searched_tag"}))]
     pub tags: Option<BTreeMap<String, String>>,
 }
 
@@ -182,16 +185,16 @@ pub struct SecurityGroupSelectorTerm {
 #[serde(rename_all = "camelCase")]
 pub struct CapacityReservationSelectorTerm {
     /// A reservation; excludes everything else.
-    #[schemars(regex(pattern = r"^cr-[0-9a-z]+$"))]
+    #[schemars(extend("x-tofu" = {"format": "capacity_reservation_id"}))]
     pub id: Option<String>,
     /// Which instances the reservation accepts.
     pub instance_match_criteria: Option<InstanceMatchCriteria>,
     /// Account that owns the reservation.
     #[serde(rename = "ownerID")]
-    #[schemars(regex(pattern = r"^[0-9]{12}$"))]
+    #[schemars(extend("x-tofu" = {"format": "account_id"}))]
     pub owner_id: Option<String>,
     /// Tags of the reservation; `*` matches any text.
-    #[schemars(length(max = 20))]
+    #[schemars(length(max = 20), extend("x-tofu" = {"keys": "searched_tag", "values": "searched_tag"}))]
     pub tags: Option<BTreeMap<String, String>>,
 }
 
@@ -224,6 +227,7 @@ pub struct Ebs {
     /// Whether it is encrypted.
     pub encrypted: Option<bool>,
     /// I/O operations a second.
+    #[schemars(range(min = 1))]
     pub iops: Option<i64>,
     /// Key that encrypts it: id, alias or ARN.
     #[serde(rename = "kmsKeyID")]
@@ -232,12 +236,13 @@ pub struct Ebs {
     #[serde(rename = "snapshotID")]
     pub snapshot_id: Option<String>,
     /// MiB a second.
+    #[schemars(range(min = 1))]
     pub throughput: Option<i64>,
     /// MiB a second at which the snapshot is loaded.
     #[schemars(range(min = 100, max = 300))]
     pub volume_initialization_rate: Option<i32>,
     /// Size, such as `100Gi`.
-    #[schemars(regex(pattern = r"^((?:[1-9][0-9]{0,3}|[1-4][0-9]{4}|[5][0-8][0-9]{3}|59000)Gi|(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|[6][0-3][0-9]{3}|64000)G|([1-9]|[1-5][0-7]|58)Ti|([1-9]|[1-5][0-9]|6[0-3]|64)T)$"), extend("x-tofu" = {"format": "quantity"}))]
+    #[schemars(extend("x-tofu" = {"format": "volume_size"}))]
     pub volume_size: Option<String>,
     /// Type of the volume.
     pub volume_type: Option<VolumeType>,
@@ -340,7 +345,7 @@ pub enum InterfaceType {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 pub struct PlacementGroupSelector {
     /// Its id.
-    #[schemars(regex(pattern = r"^pg-[0-9a-z]+$"))]
+    #[schemars(extend("x-tofu" = {"format": "placement_group_id"}))]
     pub id: Option<String>,
     /// Its name.
     #[schemars(length(min = 1))]
@@ -368,11 +373,16 @@ impl Kind for NodeClassKind {
         super::nodeclass_rules::validate(config)
     }
 
-    fn assemble(expanded: Json) -> Json {
+    fn assemble(mut expanded: Json) -> Json {
+        expanded.pointer_mut("/spec/kubelet").into_iter().for_each(kubelet::merge_extra);
         expanded
     }
 
-    fn disassemble(_live: &mut Json, _prior: &Value, _resolve: &dyn Fn(&str) -> String, _import: bool) {}
+    fn disassemble(live: &mut Json, prior: &Value, resolve: &dyn Fn(&str) -> String, import: bool) {
+        let written = prior.attr("kubelet").first().attr("extra").as_str().map(resolve);
+        let kubelet = live.pointer_mut("/spec/kubelet");
+        kubelet.into_iter().for_each(|kubelet| kubelet::split_extra(kubelet, written.as_deref(), import));
+    }
 
     fn plan_outputs(_planned: &mut Value, _prior: &Value) {}
 

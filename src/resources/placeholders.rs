@@ -1,6 +1,7 @@
 //! `{{ cluster_name }}` and `{{ ext_account_id }}`: known only when applied, so state keeps the text.
 
 use crate::tofu::schema::Text;
+use crate::tofu::value::Value;
 
 /// The words that may stand between the braces.
 pub const WORDS: [&str; 2] = ["cluster_name", "ext_account_id"];
@@ -51,6 +52,16 @@ pub fn check(kind: Text, text: &str) -> Result<bool, String> {
         rest = after;
     }
     Ok(found)
+}
+
+/// Whether the text is final: it has no placeholder whose value is known only when applied.
+pub fn is_literal(text: &str) -> bool {
+    check(Text::Lenient, text) != Ok(true)
+}
+
+/// The text that can be judged now: it is known, and final.
+pub fn literal(value: &Value) -> Option<&str> {
+    value.as_str().filter(|text| is_literal(text))
 }
 
 /// What stands before the next placeholder, its word, and what follows.

@@ -1,10 +1,13 @@
 //! Offline checks of a configuration against its schema's constraints. Unknown values pass.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use regex_lite::Regex;
 
 use super::diagnostics::Diagnostics;
 use super::path::Path;
-use super::schema::{Attribute, Block, Constraints, Text};
+use super::schema::{Attribute, Block, Constraints, Mode, Text};
 use super::value::Value;
 
 /// Checks every attribute below a block. Text with placeholders goes to `placeholders` first, which refuses unknown words and
@@ -30,17 +33,21 @@ impl Check<'_> {
         for attribute in &block.attributes {
             let path = path.child(&attribute.name);
             match config.attr(&attribute.name) {
-                Value::Null if attribute.required_by_validate => self.missing(&path, "argument", &attribute.description),
+                Value::Null if attribute.required_by_validate || attribute.mode == Mode::Required => self.missing(&path, "argument", &attribute.description),
                 value => self.value(attribute, &attribute.constraints, value, &path),
             }
         }
         for nested in &block.blocks {
             let path = path.child(&nested.name);
             let value = config.attr(&nested.name);
-            if nested.required_by_validate && !value.is_unknown() && value.items().is_empty() {
+            let count = i64::try_from(value.items().len()).unwrap_or(i64::MAX);
+            if (nested.required_by_validate || nested.min_items > 0) && !value.is_unknown() && count == 0 {
                 self.missing(&path, "block", &nested.block.description);
             }
-            for (i, item) in value.items().iter().enumerate() {
+            if nested.max_items > 0 && count > nested.max_items {
+                self.invalid(&path, &format!("{count} blocks"), &format!("at most {}", nested.max_items));
+            }
+            for (i, item) in value.items().iter().enumerate().filter(|(_, item)| !item.is_unknown()) {
                 self.block(&nested.block, item, &path.index(i));
             }
         }
@@ -64,6 +71,7 @@ impl Check<'_> {
             Value::List(items) => {
                 self.length(constraints, items.len(), "elements", path);
                 for (i, item) in items.iter().enumerate() {
+                    self.not_null(item, &path.index(i));
                     self.value(attribute, elements.unwrap_or(&Constraints::default()), item, &path.index(i));
                 }
             }
@@ -71,6 +79,7 @@ impl Check<'_> {
                 self.length(constraints, entries.len(), "entries", path);
                 for (key, item) in entries {
                     let keys = Constraints { format: constraints.keys, ..Constraints::default() };
+                    self.not_null(item, &path.key(key));
                     self.text(attribute, &keys, key, &path.key(key));
                     self.value(attribute, elements.unwrap_or(&Constraints::default()), item, &path.key(key));
                 }
@@ -91,6 +100,14 @@ impl Check<'_> {
                 }
             }
             Err(right) => self.invalid(path, &format!("{text:?}"), &right),
+        }
+    }
+
+    /// Neither a list nor a map of the API has a place for null.
+    fn not_null(&mut self, item: &Value, path: &Path) {
+        if item.is_null() {
+            let detail = format!("{path} is null. Leave it out, e.g. with a for expression that has an if.");
+            self.diagnostics.error(path.clone(), format!("null at {path}"), detail);
         }
     }
 
@@ -136,7 +153,16 @@ fn check_text(constraints: &Constraints, text: &str) -> Result<(), String> {
         return Err(if least == 1 { "not empty".to_owned() } else { format!("at least {least} characters long (it has {length})") });
     }
     match &constraints.pattern {
-        Some(pattern) if Regex::new(pattern).is_ok_and(|regex| !regex.is_match(text)) => Err(format!("text that matches {pattern}")),
+        Some(pattern) if !matches(pattern, text) => Err(format!("text that matches {pattern}")),
         _ => Ok(()),
     }
+}
+
+/// Whether the text matches. Each pattern is compiled once a thread; they are few, and all from declarations.
+fn matches(pattern: &str, text: &str) -> bool {
+    thread_local!(static COMPILED: RefCell<HashMap<String, Option<Regex>>> = RefCell::new(HashMap::new()));
+    COMPILED.with_borrow_mut(|all| {
+        let regex = all.entry(pattern.to_owned()).or_insert_with(|| Regex::new(pattern).ok());
+        regex.as_ref().is_none_or(|regex| regex.is_match(text))
+    })
 }
