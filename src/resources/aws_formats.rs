@@ -93,7 +93,8 @@ pub fn volume_size(text: &str) -> Result<(), String> {
 /// # Errors
 /// What would be right.
 pub fn own_tag(key: &str) -> Result<(), String> {
-    const KARPENTERS: [&str; 4] = ["eks:eks-cluster-name", "karpenter.sh/nodepool", "karpenter.sh/nodeclaim", "karpenter.k8s.aws/ec2nodeclass"];
+    const KARPENTERS: [&str; 4] =
+        ["eks:eks-cluster-name", "karpenter.sh/nodepool", "karpenter.sh/nodeclaim", "karpenter.k8s.aws/ec2nodeclass"];
     if KARPENTERS.contains(&key) || key.starts_with("kubernetes.io/cluster") {
         return Err("another tag: Karpenter writes this one itself, so leave it out".to_owned());
     }

@@ -95,8 +95,16 @@ mod tests {
     #[test]
     fn what_karpenter_reads_is_accepted() {
         for good in [
-            "@daily", "@hourly", "* * * * *", "0 9 * * mon-fri", "*/15 0-8,18-23 * * *", "0 0 1 JAN,jul ?", "5/10 * * * *", "0 0 29 2 *",
-            "0 0 30 2 1", " 0\t9 * * 0 ",
+            "@daily",
+            "@hourly",
+            "* * * * *",
+            "0 9 * * mon-fri",
+            "*/15 0-8,18-23 * * *",
+            "0 0 1 JAN,jul ?",
+            "5/10 * * * *",
+            "0 0 29 2 *",
+            "0 0 30 2 1",
+            " 0\t9 * * 0 ",
         ] {
             assert_eq!(check(good), Ok(()), "{good}");
         }

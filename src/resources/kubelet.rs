@@ -94,7 +94,9 @@ fn check_soft_signals(kubelet: &Value, path: &Path, diagnostics: &mut Diagnostic
     let have = |map: &Value, key: &str| map.entries().any(|(k, _)| k == key);
     for (map, other, [name, missing]) in [(soft, grace, names), (grace, soft, [names[1], names[0]])] {
         for (key, _) in map.entries().filter(|(key, _)| !have(other, key)) {
-            let detail = format!("{name} has {key:?}, but {missing} has not. A soft signal needs a threshold and a grace period: add {key:?} there.");
+            let detail = format!(
+                "{name} has {key:?}, but {missing} has not. A soft signal needs a threshold and a grace period: add {key:?} there."
+            );
             diagnostics.error(path.child(name).key(key), format!("{key} is not in {missing}"), detail);
         }
     }
@@ -130,8 +132,9 @@ pub fn merge_extra(kubelet: &mut Json) {
 pub fn split_extra(kubelet: &mut Json, written: Option<&str>, import: bool) {
     let Some(kubelet) = kubelet.as_object_mut() else { return };
     let written = written.and_then(|text| serde_json::from_str::<Json>(text).ok());
-    let mut untyped: Map<String, Json> = kubelet.clone();
-    untyped.retain(|key, _| typed(key).is_none());
+    let (own, untyped): (Map<String, Json>, Map<String, Json>) =
+        std::mem::take(kubelet).into_iter().partition(|(key, _)| typed(key).is_some());
+    *kubelet = own;
     let extra = match written {
         Some(written) => within(&written, &Json::Object(untyped)),
         None if import && !untyped.is_empty() => Json::Object(untyped),

@@ -78,7 +78,14 @@ mod tests {
         for good in ["karpenter.sh/capacity-type", "karpenter.k8s.aws/instance-family", "kubernetes.io/arch", "example.com/team", "team"] {
             assert_eq!(check(good), Ok(()), "{good}");
         }
-        for bad in ["karpenter.sh/nodepool", "kubernetes.io/hostname", "karpenter.sh/x", "a.karpenter.sh/x", "karpenter.sh", "xkarpenter.k8s.aws/x"] {
+        for bad in [
+            "karpenter.sh/nodepool",
+            "kubernetes.io/hostname",
+            "karpenter.sh/x",
+            "a.karpenter.sh/x",
+            "karpenter.sh",
+            "xkarpenter.k8s.aws/x",
+        ] {
             assert!(check(bad).is_err(), "{bad}");
         }
         let typo = check("karpenter.k8s.aws/instance-familiy").expect_err("no such label");

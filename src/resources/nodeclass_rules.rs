@@ -59,13 +59,17 @@ fn check_images(config: &Value, diagnostics: &mut Diagnostics) {
     };
     let path = Path::attribute("ami_selector_term").index(at).child("alias");
     if terms.items().len() > 1 {
-        let detail = "A term with an alias must be the only ami_selector_term. Remove the others, or select all of them by id, name or tags.";
+        let detail =
+            "A term with an alias must be the only ami_selector_term. Remove the others, or select all of them by id, name or tags.";
         diagnostics.error(path.clone(), "alias beside other terms", detail);
     }
     for alias in terms.items().iter().filter_map(|t| literal(t.attr("alias"))) {
         let of_alias = family_of(alias);
-        if let Some((family, of_alias)) = literal(family).zip(of_alias).filter(|(family, of_alias)| family != of_alias && *family != "Custom") {
-            let detail = format!("ami_family is {family:?}, but {alias:?} is of {of_alias:?}. Remove ami_family, or set it to {of_alias:?}.");
+        if let Some((family, of_alias)) =
+            literal(family).zip(of_alias).filter(|(family, of_alias)| family != of_alias && *family != "Custom")
+        {
+            let detail =
+                format!("ami_family is {family:?}, but {alias:?} is of {of_alias:?}. Remove ami_family, or set it to {of_alias:?}.");
             diagnostics.error(Path::attribute("ami_family"), "alias of another family", detail);
         }
     }
@@ -135,7 +139,8 @@ fn check_volumes(config: &Value, diagnostics: &mut Diagnostics) {
 fn check_volume(ebs: &Value, path: &Path, diagnostics: &mut Diagnostics) {
     let snapshot = ebs.attr("snapshot_id");
     if ebs.attr("volume_size").is_null() && snapshot.is_null() {
-        let detail = "Neither volume_size nor snapshot_id is set. Set the size, e.g. volume_size = \"100Gi\", or the snapshot that has one.";
+        let detail =
+            "Neither volume_size nor snapshot_id is set. Set the size, e.g. volume_size = \"100Gi\", or the snapshot that has one.";
         diagnostics.error(path.clone(), "a volume of no size", detail);
     }
     if is_set(ebs.attr("volume_initialization_rate")) && (snapshot.is_null() || snapshot.as_str() == Some("")) {
@@ -152,7 +157,8 @@ fn check_interfaces(config: &Value, diagnostics: &mut Diagnostics) {
     let all_known = interfaces.iter().all(|i| place(i).is_some() && kind(i).is_some());
     let primary = interfaces.iter().any(|i| place(i) == Some((0, 0)) && kind(i).as_deref() == Some("interface"));
     if all_known && !primary && !interfaces.is_empty() {
-        let detail = "One network_interface must be the primary one: network_card_index = 0, device_index = 0, interface_type = \"interface\".";
+        let detail =
+            "One network_interface must be the primary one: network_card_index = 0, device_index = 0, interface_type = \"interface\".";
         diagnostics.error(block.index(0), "no primary network interface", detail);
     }
     for (i, interface) in interfaces.iter().enumerate() {

@@ -269,7 +269,8 @@ impl Kind for NodePoolKind {
 
     fn disassemble(live: &mut Json, prior: &Value, resolve: &dyn Fn(&str) -> String, import: bool) {
         let template = prior.attr("template").first();
-        let written = |key: &str| template.attr("requirement").items().iter().any(|r| r.attr("key").as_str().is_some_and(|k| resolve(k) == key));
+        let written =
+            |key: &str| template.attr("requirement").items().iter().any(|r| r.attr("key").as_str().is_some_and(|k| resolve(k) == key));
         let by_label = template.attr("requirements");
         let in_map = |r: &Json| {
             let key = r["key"].as_str().unwrap_or_default();
@@ -281,8 +282,10 @@ impl Kind for NodePoolKind {
         let Some(Json::Array(all)) = object.remove("requirements") else { return };
         let (map, list): (Vec<Json>, Vec<Json>) = all.into_iter().partition(in_map);
         // the same label twice cannot stand in a map: both stay blocks
-        let (map, twice): (Vec<Json>, Vec<Json>) =
-            { let keys: Vec<Json> = map.iter().map(|r| r["key"].clone()).collect(); map.into_iter().partition(|r| keys.iter().filter(|k| **k == r["key"]).count() == 1) };
+        let (map, twice): (Vec<Json>, Vec<Json>) = {
+            let keys: Vec<Json> = map.iter().map(|r| r["key"].clone()).collect();
+            map.into_iter().partition(|r| keys.iter().filter(|k| **k == r["key"]).count() == 1)
+        };
         if !map.is_empty() || !by_label.is_null() {
             let entries = map.iter().map(|r| (r["key"].as_str().unwrap_or_default().to_owned(), r["values"].clone()));
             object.insert("requirementsIn".into(), Json::Object(entries.collect()));

@@ -31,7 +31,8 @@ pub fn validate(config: &Value) -> Diagnostics {
 /// Checks that an object's name fits into a node's label.
 pub fn check_name(config: &Value, diagnostics: &mut Diagnostics) {
     if let Some(name) = config.attr("name").as_str().filter(|name| name.len() > NAME_LENGTH) {
-        let detail = format!("{name:?} has {} characters. Nodes carry it as a label's value, so it must have at most {NAME_LENGTH}.", name.len());
+        let detail =
+            format!("{name:?} has {} characters. Nodes carry it as a label's value, so it must have at most {NAME_LENGTH}.", name.len());
         diagnostics.error(Path::attribute("name"), "name too long", detail);
     }
 }
@@ -120,7 +121,9 @@ fn check_budgets(config: &Value, diagnostics: &mut Diagnostics) {
         if !schedule.is_unknown() && !duration.is_unknown() && schedule.is_null() != duration.is_null() {
             let (set, missing, example) =
                 if duration.is_null() { ("schedule", "duration", "\"8h\"") } else { ("duration", "schedule", "\"0 9 * * mon-fri\"") };
-            let detail = format!("{set} is set and {missing} is not. Set both, e.g. {missing} = {example}, or neither: the budget then always holds.");
+            let detail = format!(
+                "{set} is set and {missing} is not. Set both, e.g. {missing} = {example}, or neither: the budget then always holds."
+            );
             diagnostics.error(path.child(set), "schedule and duration go together", detail);
         }
         let reasons = budget.attr("reasons").items();

@@ -33,7 +33,9 @@ impl Check<'_> {
         for attribute in &block.attributes {
             let path = path.child(&attribute.name);
             match config.attr(&attribute.name) {
-                Value::Null if attribute.required_by_validate || attribute.mode == Mode::Required => self.missing(&path, "argument", &attribute.description),
+                Value::Null if attribute.required_by_validate || attribute.mode == Mode::Required => {
+                    self.missing(&path, "argument", &attribute.description)
+                }
                 value => self.value(attribute, &attribute.constraints, value, &path),
             }
         }

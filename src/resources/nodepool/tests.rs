@@ -18,7 +18,10 @@ fn strings<const N: usize>(entries: [(&str, &str); N]) -> Value {
 /// A configuration with every attribute of its type, null where not given.
 pub fn config(block: &Block, given: &Value) -> Value {
     let attributes = block.attributes.iter().map(|a| (a.name.clone(), given.attr(&a.name).clone()));
-    let blocks = block.blocks.iter().map(|b| (b.name.clone(), Value::List(given.attr(&b.name).items().iter().map(|i| config(&b.block, i)).collect())));
+    let blocks = block
+        .blocks
+        .iter()
+        .map(|b| (b.name.clone(), Value::List(given.attr(&b.name).items().iter().map(|i| config(&b.block, i)).collect())));
     Value::object(attributes.chain(blocks))
 }
 
@@ -28,11 +31,8 @@ fn trino() -> Value {
         ("requirements", Value::object([("kubernetes.io/arch", Value::List(vec![Value::from("arm64")]))])),
         ("taint", Value::List(vec![strings([("key", "trino-{{ cluster_name }}"), ("effect", "NoSchedule")])])),
     ]);
-    let given = Value::object([
-        ("name", Value::from("trino")),
-        ("limits", strings([("cpu", "1000m")])),
-        ("template", Value::List(vec![template])),
-    ]);
+    let given =
+        Value::object([("name", Value::from("trino")), ("limits", strings([("cpu", "1000m")])), ("template", Value::List(vec![template]))]);
     config(&pool().schema.block, &given)
 }
 
