@@ -16,7 +16,7 @@ mod outcome;
 mod proxy;
 mod tofu;
 
-pub use lab::{Lab, Options};
+pub use lab::{Lab, Options, lab_home};
 pub use outcome::{Diagnostic, Outcome, Plan};
 pub use proxy::{Call, Fault, Proxy};
 pub use tofu::{Engine, Running, Tofu};
