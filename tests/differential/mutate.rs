@@ -135,10 +135,11 @@ fn text(random: &mut Random) -> Value {
         "kubelet.kube_reserved{}",
     ];
     let length = *random.one_of(LENGTHS);
+    let elsewhere = *random.one_of(&ELSEWHERE);
     match random.below(10) {
         0 => Value::from("x".repeat(length)),
         1 => Value::from(format!("{}.com/x", "a".repeat(length))),
-        2 | 3 => Value::from(*random.one_of(good(random.one_of(&ELSEWHERE)))),
+        2 | 3 => Value::from(*random.one_of(good(elsewhere))),
         _ => Value::from(*random.one_of(BAD)),
     }
 }

@@ -44,6 +44,8 @@ pub const REASONS: &[Reason] = &[
     reason("class_name", &["template.node_class_ref.name"], "an object's name"),
     // Go reads no such time
     reason("time", &["template.taint.time_added", "template.startup_taint.time_added"], "a time in RFC 3339"),
+    // no pod could ever get a node
+    reason("instance_types", &["template.requirement", "template.requirements", "template.labels"], "Instance types as of"),
     // the client's null in a list or a map would get lost on the way
     reason("null", &["*"], "is null. Leave it out"),
     // no image has such a version
