@@ -136,7 +136,8 @@ impl Candidate {
 
     fn generation(&self) -> String {
         let rest = &self.family[self.category().len()..];
-        let rest = rest.split_once("tb").map_or(rest, |(_, after)| after);
+        // the high-memory families `u-6tb1` have their size before the generation, `u7i-12tb` behind it
+        let rest = if rest.starts_with('-') { rest.split_once("tb").map_or(rest, |(_, after)| after) } else { rest };
         rest.chars().take_while(char::is_ascii_digit).collect()
     }
 
@@ -215,6 +216,7 @@ mod tests {
         let m5 = find("m5.large");
         assert_eq!((m5.architecture, m5.cpus, m5.mebibytes, m5.category(), m5.generation().as_str()), ("amd64", "2", "8192", "m", "5"));
         assert_eq!((find("r8g.large").architecture, find("u-6tb1.112xlarge").category(), find("u-6tb1.112xlarge").generation().as_str()), ("arm64", "u", "1"));
+        assert_eq!(find("u7i-12tb.224xlarge").generation(), "7");
     }
 
     #[test]

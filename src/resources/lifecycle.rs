@@ -22,7 +22,7 @@ use crate::tofu::diagnostics::Diagnostics;
 use crate::tofu::path::Path;
 use crate::tofu::plan::mark_unknown;
 use crate::tofu::resource::{
-    ApplyRequest, ApplyResponse, ImportResponse, PlanRequest, PlanResponse, ReadRequest, ReadResponse, Resource,
+    ApplyRequest, ApplyResponse, ImportResponse, MoveRequest, PlanRequest, PlanResponse, ReadRequest, ReadResponse, Resource,
 };
 use crate::tofu::schema::Schema;
 use crate::tofu::value::Value;
@@ -133,6 +133,10 @@ impl<K: Kind> Resource for ApiObject<K> {
     fn import(&self, id: String) -> BoxFuture<'_, ImportResponse> {
         async move { self.import_object(&id).await.unwrap_or_else(|e| ImportResponse { diagnostics: e.into(), ..ImportResponse::default() }) }
             .boxed()
+    }
+
+    fn move_from(&self, request: MoveRequest) -> Option<BoxFuture<'_, ImportResponse>> {
+        self.take_over(&request).map(|response| futures::future::ready(response).boxed())
     }
 }
 

@@ -12,6 +12,7 @@ mod labels;
 mod lifecycle;
 pub mod manifest;
 mod metadata;
+mod moved;
 pub mod nodeclass;
 mod nodeclass_rules;
 pub mod nodepool;

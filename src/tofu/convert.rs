@@ -91,7 +91,7 @@ fn project_attribute(attribute: &Attribute, prior: &Value, live: Option<&Json>, 
     match prior {
         _ if attribute.mode == Mode::Computed && live.is_none() => prior.clone(),
         Value::Unknown(_) => live_value(),
-        Value::Null if cx.import || attribute.mode == Mode::OptionalComputed => live_value(),
+        Value::Null if cx.import || matches!(attribute.mode, Mode::Computed | Mode::OptionalComputed) => live_value(),
         Value::Null => Value::Null,
         prior => match live {
             None if is_absent(attribute, prior) => prior.clone(),
