@@ -121,7 +121,8 @@ async fn malformed_values_are_diagnostics() {
 }
 
 fn refused(what: &str, diagnostics: &[proto::Diagnostic]) {
-    let [one] = diagnostics else { panic!("{diagnostics:?}") };
+    assert_eq!(diagnostics.len(), 1, "{diagnostics:?}");
+    let one = &diagnostics[0];
     assert_eq!(one.severity(), proto::diagnostic::Severity::Error);
     assert_eq!(one.summary, format!("could not decode the {what} that the client sent"));
     assert!(!one.detail.is_empty());

@@ -135,8 +135,8 @@ async fn plans_carry_paths_private_data_and_identity() {
     let steps = [AttributeName("template".into()), ElementKeyInt(0), AttributeName("limits".into()), ElementKeyString("cpu".into())];
     let steps = steps.map(|selector| proto::attribute_path::Step { selector: Some(selector) });
     let path = proto::AttributePath { steps: steps.into() };
-    assert_eq!(planned.requires_replace, [path.clone()]);
-    assert_eq!(planned.diagnostics[0].attribute, Some(path));
+    assert_eq!(planned.diagnostics[0].attribute.as_ref(), Some(&path));
+    assert_eq!(planned.requires_replace, [path]);
     assert_eq!(planned.diagnostics[0].severity(), proto::diagnostic::Severity::Warning);
     assert_eq!((planned.planned_private, planned.planned_identity), (b"p".to_vec(), identity()));
     assert_eq!(planned.planned_state, null());
