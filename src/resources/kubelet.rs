@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use super::formats;
+use super::placeholders::is_literal;
 use crate::tofu::diagnostics::Diagnostics;
 use crate::tofu::path::Path;
 use crate::tofu::schema::{Block, Schema};
@@ -88,7 +89,8 @@ pub fn validate(kubelet: &Value, path: &Path, diagnostics: &mut Diagnostics) {
 fn check_soft_signals(kubelet: &Value, path: &Path, diagnostics: &mut Diagnostics) {
     let names = ["eviction_soft", "eviction_soft_grace_period"];
     let [soft, grace] = names.map(|name| kubelet.attr(name));
-    if soft.is_unknown() || grace.is_unknown() {
+    let final_keys = |map: &Value| !map.is_unknown() && map.entries().all(|(key, _)| is_literal(key));
+    if !final_keys(soft) || !final_keys(grace) {
         return;
     }
     let have = |map: &Value, key: &str| map.entries().any(|(k, _)| k == key);

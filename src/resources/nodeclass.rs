@@ -1,5 +1,7 @@
 //! `karpenter_nodeclass`: the EC2NodeClass kind, declared once.
 
+#![expect(missing_docs, reason = "the enums' variants are Karpenter's own words")]
+
 use std::collections::BTreeMap;
 
 use kube::CustomResource;
@@ -152,7 +154,7 @@ pub struct AmiSelectorTerm {
     /// Name or ARN of the SSM parameter that holds the image's id.
     pub ssm_parameter: Option<String>,
     /// Tags of the image; `*` as a value matches any.
-    #[schemars(length(max = 20), extend("x-tofu" = {"keys": "searched_tag", "values": "searched_tag"}))]
+    #[schemars(extend("maxProperties" = 20, "x-tofu" = {"keys": "searched_tag", "values": "searched_tag"}))]
     pub tags: Option<BTreeMap<String, String>>,
 }
 
@@ -163,7 +165,7 @@ pub struct SubnetSelectorTerm {
     #[schemars(extend("x-tofu" = {"format": "subnet_id"}))]
     pub id: Option<String>,
     /// Tags of the subnet; `*` matches any text.
-    #[schemars(length(max = 20), extend("x-tofu" = {"keys": "searched_tag", "values": "searched_tag"}))]
+    #[schemars(extend("maxProperties" = 20, "x-tofu" = {"keys": "searched_tag", "values": "searched_tag"}))]
     pub tags: Option<BTreeMap<String, String>>,
 }
 
@@ -176,7 +178,7 @@ pub struct SecurityGroupSelectorTerm {
     /// Name of the group; excludes `id` and `tags`.
     pub name: Option<String>,
     /// Tags of the group; `*` matches any text.
-    #[schemars(length(max = 20), extend("x-tofu" = {"keys": "searched_tag", "values": "searched_tag"}))]
+    #[schemars(extend("maxProperties" = 20, "x-tofu" = {"keys": "searched_tag", "values": "searched_tag"}))]
     pub tags: Option<BTreeMap<String, String>>,
 }
 
@@ -194,7 +196,7 @@ pub struct CapacityReservationSelectorTerm {
     #[schemars(extend("x-tofu" = {"format": "account_id"}))]
     pub owner_id: Option<String>,
     /// Tags of the reservation; `*` matches any text.
-    #[schemars(length(max = 20), extend("x-tofu" = {"keys": "searched_tag", "values": "searched_tag"}))]
+    #[schemars(extend("maxProperties" = 20, "x-tofu" = {"keys": "searched_tag", "values": "searched_tag"}))]
     pub tags: Option<BTreeMap<String, String>>,
 }
 

@@ -1,5 +1,7 @@
 //! `karpenter_nodepool`: the NodePool kind, declared once.
 
+#![expect(missing_docs, reason = "the enums' variants are Karpenter's own words")]
+
 use std::collections::BTreeMap;
 
 use kube::CustomResource;
@@ -94,9 +96,9 @@ pub struct Budget {
     /// How long the budget is active from each time of its `schedule` on, in hours and minutes.
     #[schemars(extend("x-tofu" = {"format": "hours_and_minutes"}))]
     pub duration: Option<String>,
-    /// A number of nodes or a percentage of the pool's.
+    /// A number of nodes or a percentage of the pool's; `10%` where left out.
     #[schemars(extend("x-tofu" = {"format": "nodes"}))]
-    pub nodes: String,
+    pub nodes: Option<String>,
     /// Reasons for which it holds; all where left out.
     #[schemars(length(max = 50), extend("x-tofu" = {"set": true}))]
     pub reasons: Option<Vec<DisruptionReason>>,
@@ -132,7 +134,7 @@ pub struct TemplateMetadata {
     #[schemars(extend("x-tofu" = {"keys": "annotation_key", "open": true, "text": "lenient"}))]
     pub annotations: Option<BTreeMap<String, String>>,
     /// Labels of the nodes.
-    #[schemars(length(max = 100), extend("x-tofu" = {"keys": "label_key", "values": "label_value"}))]
+    #[schemars(extend("maxProperties" = 100, "x-tofu" = {"keys": "label_key", "values": "label_value"}))]
     pub labels: Option<BTreeMap<String, String>>,
 }
 

@@ -315,12 +315,13 @@ impl Walk {
         let length = |a: &str, b: &str, c: &str| {
             [a, b, c].iter().find_map(|k| property[*k].as_u64()).and_then(|n| usize::try_from(n).ok())
         };
+        let narrow = property["format"] == "int32";
         Constraints {
             format: self.format(&ext["format"]),
             pattern: property["pattern"].as_str().map(str::to_owned),
             one_of: one_of(property),
-            minimum: integer(&property["minimum"]),
-            maximum: integer(&property["maximum"]),
+            minimum: integer(&property["minimum"]).or(narrow.then_some(i32::MIN.into())),
+            maximum: integer(&property["maximum"]).or(narrow.then_some(i32::MAX.into())),
             min_length: length("minLength", "minItems", "minProperties"),
             max_length: length("maxLength", "maxItems", "maxProperties"),
             keys: self.format(&ext["keys"]),

@@ -73,17 +73,19 @@ impl Check<'_> {
             Value::List(items) => {
                 self.length(constraints, items.len(), "elements", path);
                 for (i, item) in items.iter().enumerate() {
-                    self.not_null(item, &path.index(i));
-                    self.value(attribute, elements.unwrap_or(&Constraints::default()), item, &path.index(i));
+                    if !self.is_null(item, &path.index(i)) {
+                        self.value(attribute, elements.unwrap_or(&Constraints::default()), item, &path.index(i));
+                    }
                 }
             }
             Value::Map(entries) => {
                 self.length(constraints, entries.len(), "entries", path);
                 for (key, item) in entries {
-                    let keys = Constraints { format: constraints.keys, ..Constraints::default() };
-                    self.not_null(item, &path.key(key));
-                    self.text(attribute, &keys, key, &path.key(key));
-                    self.value(attribute, elements.unwrap_or(&Constraints::default()), item, &path.key(key));
+                    let (keys, path) = (Constraints { format: constraints.keys, ..Constraints::default() }, path.key(key));
+                    if !self.is_null(item, &path) {
+                        self.text(attribute, &keys, key, &path);
+                        self.value(attribute, elements.unwrap_or(&Constraints::default()), item, &path);
+                    }
                 }
             }
         }
@@ -106,11 +108,12 @@ impl Check<'_> {
     }
 
     /// Neither a list nor a map of the API has a place for null.
-    fn not_null(&mut self, item: &Value, path: &Path) {
+    fn is_null(&mut self, item: &Value, path: &Path) -> bool {
         if item.is_null() {
             let detail = format!("{path} is null. Leave it out, e.g. with a for expression that has an if.");
             self.diagnostics.error(path.clone(), format!("null at {path}"), detail);
         }
+        item.is_null()
     }
 
     fn length(&mut self, constraints: &Constraints, length: usize, what: &str, path: &Path) {

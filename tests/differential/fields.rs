@@ -11,7 +11,8 @@ use serde_json::Value as Json;
 const ONLY_OURS: [&str; 2] = ["template.spec.requirementsIn", "kubelet.extra"];
 
 /// Where ours is stricter or fills in, so that the facts differ on purpose.
-const ON_PURPOSE: [&str; 5] = [
+const ON_PURPOSE: [&str; 6] = [
+    "disruption.budgets[].nodes",           // required, but with a default: nobody must write it
     "blockDeviceMappings[].ebs.iops",       // from 1 on
     "blockDeviceMappings[].ebs.throughput", // from 1 on
     "template.spec.nodeClassRef.group",     // has a default of ours
@@ -90,7 +91,10 @@ fn leaf(property: &Json, required: bool) -> Facts {
     let most = ["maxItems", "maxProperties"].iter().find_map(|key| property[*key].as_u64()).and_then(|n| usize::try_from(n).ok());
     let place = if ty == "list" { &property["items"] } else { property };
     let one_of = place["enum"].as_array().into_iter().flatten().filter_map(Json::as_str).map(str::to_owned).collect();
-    Facts { ty, required, one_of, minimum: property["minimum"].as_i64(), maximum: property["maximum"].as_i64(), most }
+    let narrow = property["format"] == "int32";
+    let minimum = property["minimum"].as_i64().or(narrow.then_some(i32::MIN.into()));
+    let maximum = property["maximum"].as_i64().or(narrow.then_some(i32::MAX.into()));
+    Facts { ty, required, one_of, minimum, maximum, most }
 }
 
 fn of_declaration(block: &Block, path: &str, top: bool, fields: &mut BTreeMap<String, Facts>) {

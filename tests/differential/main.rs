@@ -150,9 +150,9 @@ fn spec<K: Kind>(resource: &ApiObject<K>, cohere: Coherence, random: &mut Random
         cohere(&mut config, random);
     }
     let mutations = match random.below(10) {
-        0..=2 => 0,
-        3..=6 => 1,
-        7 | 8 => 2,
+        0 | 1 => 0,
+        2..=5 => 1,
+        6 | 7 => 2,
         _ => 4,
     };
     (0..mutations).for_each(|_| mutate::mutate(block, "", &mut config, random));
