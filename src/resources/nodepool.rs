@@ -57,7 +57,7 @@ pub struct NodePoolSpec {
     #[schemars(extend("x-tofu" = {"values": "quantity", "keys": "label_key", "open": true}))]
     pub limits: Option<BTreeMap<String, String>>,
     /// Number of nodes of a static pool; excludes `weight` and every limit but `nodes`.
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = 0, max = 2_147_483_647))] // the scale subresource has 32 bits
     pub replicas: Option<i64>,
     /// What nodes of the pool look like.
     pub template: NodePoolTemplate,

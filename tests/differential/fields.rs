@@ -11,7 +11,8 @@ use serde_json::Value as Json;
 const ONLY_OURS: [&str; 2] = ["template.spec.requirementsIn", "kubelet.extra"];
 
 /// Where ours is stricter or fills in, so that the facts differ on purpose.
-const ON_PURPOSE: [&str; 6] = [
+const ON_PURPOSE: [&str; 7] = [
+    "replicas",                             // bounded by the scale subresource
     "disruption.budgets[].nodes",           // required, but with a default: nobody must write it
     "blockDeviceMappings[].ebs.iops",       // from 1 on
     "blockDeviceMappings[].ebs.throughput", // from 1 on
