@@ -152,7 +152,7 @@ fn check(config: &Value, diagnostics: &mut Diagnostics) {
         Some(false) if role.attr("name").is_null() && role.attr("arn").is_null() => {
             diagnostics.error(at_role.clone(), "no controller role", "With create = false, name or arn says which role to use.");
         }
-        Some(true) | None if !role.attr("create").is_unknown() && !role.attr("arn").is_null() => {
+        Some(true) | None if !role.attr("create").is_unknown() && role.attr("arn").as_str().is_some() => {
             diagnostics.error(at_role.child("arn"), "a role that is made has no ARN yet", "Set create = false to use an existing role, or name instead of arn.");
         }
         _ => {}

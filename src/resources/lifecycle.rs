@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 use tokio::time::Instant;
 
 use super::formats;
-use super::object::{ApiObject, Kind, Private, Readiness};
+use super::object::{ApiObject, Kind, Private, Readiness, same_cluster};
 use super::placeholders::Placeholders;
 use super::removal;
 use crate::error::{Error, Kind as ErrorKind};
@@ -149,9 +149,15 @@ impl<K: Kind> ApiObject<K> {
         let mut private = Private::decode(&prior_private);
         let mut planned = self.plan_value(&prior, &config, &private);
         let mut diagnostics = Diagnostics::default();
+        let of_replaced = private.cluster.take().filter(|_| prior.is_null());
         if planned.attr("cluster_name").is_unknown() && config.attr("cluster_name").is_null() {
             match self.connections.cluster(&Value::Null) {
-                ClusterChoice::Named(name) => planned.set("cluster_name", Value::from(name)),
+                ClusterChoice::Named(name) => {
+                    if let Some(old) = of_replaced.filter(|old| !same_cluster(old, &name)) {
+                        diagnostics.extend(moves_by_replacement::<K>(&old, &name));
+                    }
+                    planned.set("cluster_name", Value::from(name));
+                }
                 ClusterChoice::None => planned.set("cluster_name", Value::Null),
                 ClusterChoice::Unknown => {}
             }
@@ -170,6 +176,8 @@ impl<K: Kind> ApiObject<K> {
             mark_unknown(&mut planned, K::STATUS);
         }
         private.set = self.set_by(&config);
+        // the plan at apply has nothing of this, so it can only be compared, not planned
+        private.cluster = prior.attr("cluster_name").as_str().filter(|_| !requires_replace.is_empty()).map(str::to_owned);
         PlanResponse { planned_state: planned, requires_replace, planned_private: private.encode(), diagnostics }
     }
 
@@ -337,7 +345,7 @@ impl<K: Kind> ApiObject<K> {
         };
         let prior = Value::object([("cluster_name", choice)]);
         let state = self.observe(&live, &prior, &connection.cluster, true);
-        let private = Private { set: vec![], uid: live.metadata.uid.clone() };
+        let private = Private { uid: live.metadata.uid.clone(), ..Private::default() };
         Ok(ImportResponse { state, private: private.encode(), diagnostics: Diagnostics::default() })
     }
 
@@ -369,8 +377,8 @@ impl<K: Kind> ApiObject<K> {
 
     fn body_for(&self, request: &ApplyRequest, cluster: &Cluster) -> Result<Json, Error> {
         let placeholders = Placeholders { cluster_name: cluster.name.clone(), ext_account_id: cluster.account_id.clone() };
-        let body = self.body(&request.config, &placeholders);
-        if cluster.name.is_empty() && self.body(&request.config, &Placeholders { cluster_name: "?".into(), ..placeholders }) != body {
+        let body = self.body(&request.config, &request.planned_state, &placeholders);
+        if cluster.name.is_empty() && self.body(&request.config, &request.planned_state, &Placeholders { cluster_name: "?".into(), ..placeholders }) != body {
             let name = request.planned_state.attr("name").as_str().unwrap_or_default();
             return Err(Error::new(
                 ErrorKind::Invalid,
@@ -404,6 +412,18 @@ impl<K: Kind> ApiObject<K> {
         let written = state.attr("timeouts").first().attr(operation).as_str().and_then(formats::seconds);
         Instant::now() + written.map_or(otherwise, Duration::from_secs)
     }
+}
+
+/// A replacement would otherwise make the new object in whatever cluster the provider's default has become.
+fn moves_by_replacement<K: Kind>(old: &str, new: &str) -> Diagnostics {
+    Error::new(
+        ErrorKind::Invalid,
+        format!("replace the {}", K::KIND),
+        format!("it is in cluster {old:?}, but the provider's cluster_name is now {new:?}"),
+    )
+    .remedy(format!("Write the one that is meant: cluster_name = {old:?} replaces it in place, {new:?} moves it."))
+    .at(Path::attribute("cluster_name"))
+    .into()
 }
 
 fn not_ready(readiness: &Readiness, operation: &str) -> String {

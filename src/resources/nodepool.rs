@@ -304,7 +304,11 @@ impl Kind for NodePoolKind {
         let taints = planned.attr("template").first().attr("taint");
         // the API server's order of the same taints is as good as ours
         let unchanged = !prior.attr("tolerations").is_null() && taints == prior.attr("template").first().attr("taint");
-        let tolerations = if unchanged { prior.attr("tolerations").clone() } else { tolerations(taints) };
+        let tolerations = match planned.attr("template") {
+            Value::Unknown(_) => Value::unknown(),
+            _ if unchanged => prior.attr("tolerations").clone(),
+            _ => tolerations(taints),
+        };
         planned.set("tolerations", tolerations);
     }
 

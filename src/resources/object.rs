@@ -102,6 +102,8 @@ pub struct Private {
     pub set: Vec<String>,
     /// The object's uid: another object of that name is not ours to delete.
     pub uid: Option<String>,
+    /// Of a replacement's first plan, for the second one, which has no prior: the cluster of the object that goes.
+    pub cluster: Option<String>,
 }
 
 impl Private {
@@ -138,8 +140,11 @@ impl<K: Kind> ApiObject<K> {
                     diagnostics.error(Path::attribute("name"), "missing argument name", format!("Give the {}'s name, or a manifest.", K::KIND));
                 }
             }
+            // it may still turn out null, and what stands beside it as well
+            Value::Unknown(_) => {}
             manifest => {
-                for name in manifest::excluded(block).filter(|name| !matches!(config.attr(name), Value::Null) && *config.attr(name) != Value::List(vec![])) {
+                let written = |name: &&str| !config.attr(name).is_null() && !config.attr(name).is_unknown() && *config.attr(name) != Value::List(vec![]);
+                for name in manifest::excluded(block).filter(written) {
                     let detail = format!("manifest says all of the object, so {name} must be left out here, or written in the manifest.");
                     diagnostics.error(Path::attribute(name), format!("{name} beside manifest"), detail);
                 }
@@ -185,7 +190,8 @@ impl<K: Kind> ApiObject<K> {
             None => Value::object([("name", Value::unknown()), ("template", Value::unknown())]),
         };
         K::plan_outputs(&mut outputs, &prior_arguments);
-        for name in K::OUTPUTS.iter().chain(&["name"]) {
+        let name = config.attr("name").is_null().then_some(&"name");
+        for name in K::OUTPUTS.iter().chain(name) {
             planned.set(name, outputs.attr(name).clone());
         }
         planned
@@ -202,10 +208,10 @@ impl<K: Kind> ApiObject<K> {
         paths
     }
 
-    /// The object to apply: what the configuration says, placeholders resolved.
-    pub fn body(&self, config: &Value, placeholders: &Placeholders) -> Json {
+    /// The object to apply: what the configuration says, placeholders resolved. Of `planned`, only what has a default of ours is used.
+    pub fn body(&self, config: &Value, planned: &Value, placeholders: &Placeholders) -> Json {
         let arguments = self.arguments(config).ok().flatten().unwrap_or_default();
-        let mut expanded = convert::expand(&self.schema.block, &without_computed(&self.schema.block, &arguments));
+        let mut expanded = convert::expand(&self.schema.block, &without_computed(&self.schema.block, &arguments, planned));
         expanded = K::assemble(expanded);
         let resource = K::api_resource();
         let mut body = json!({"apiVersion": resource.api_version, "kind": resource.kind, "metadata": expanded["metadata"]});
@@ -257,10 +263,10 @@ impl<K: Kind> ApiObject<K> {
             json["common"]["cluster_name"] = json!(name);
         }
         let mut state = convert::project(&self.schema.block, prior, &json, &Projection { resolve: &resolve, import });
+        // what is not about the object is nowhere but in the state
+        state.set("force_conflicts", prior.attr("force_conflicts").clone());
+        state.set("timeouts", Value::List(prior.attr("timeouts").items().to_vec()));
         if import {
-            for block in &["timeouts"] {
-                state.set(block, Value::List(vec![]));
-            }
             leave_out_defaults(&self.schema.block, &mut state);
         }
         state
@@ -295,16 +301,20 @@ pub fn same_cluster(a: &str, b: &str) -> bool {
     a == b || ((a.starts_with("arn:") != b.starts_with("arn:")) && name(a) == name(b))
 }
 
-/// What the configuration leaves to the provider is not sent, so that it stays the API server's; what has a default of ours is.
-fn without_computed(block: &Block, config: &Value) -> Value {
+/// What the configuration leaves to the provider is not sent, so that it stays the API server's; what has a default of ours is sent
+/// as planned: an object that was imported with another value keeps that.
+fn without_computed(block: &Block, config: &Value, planned: &Value) -> Value {
     let mut value = config.clone();
     for attribute in &block.attributes {
         if let (true, Some(default)) = (value.attr(&attribute.name).is_null(), &attribute.default) {
-            value.set(&attribute.name, default.clone());
+            let planned = planned.attr(&attribute.name);
+            value.set(&attribute.name, if planned.is_null() || planned.is_unknown() { default } else { planned }.clone());
         }
     }
     for nested in &block.blocks {
-        let items = value.attr(&nested.name).items().iter().map(|item| without_computed(&nested.block, item)).collect();
+        let planned = planned.attr(&nested.name).items();
+        let items = value.attr(&nested.name).items().iter().enumerate();
+        let items = items.map(|(i, item)| without_computed(&nested.block, item, planned.get(i).unwrap_or(&Value::Null))).collect();
         value.set(&nested.name, Value::List(items));
     }
     value

@@ -79,7 +79,7 @@ fn differ<K: Kind>(cohere: Coherence) {
             let (server, resource) = (server.clone(), &resource);
             async move {
                 let config = spec::<K>(resource, cohere, &mut Random::new(seed, number));
-                let body = resource.body(&config, &placeholders());
+                let body = resource.body(&config, &Value::Null, &placeholders());
                 let server = server.verdict(&body).await;
                 Case { number, body, errors: errors(resource, &config), server }
             }

@@ -53,7 +53,7 @@ fn every_declaration_makes_sense() {
 #[test]
 fn the_body_is_what_the_configuration_says_and_no_more() {
     let placeholders = Placeholders { cluster_name: "demo".into(), ext_account_id: "1".into() };
-    let body = pool().body(&trino(), &placeholders);
+    let body = pool().body(&trino(), &Value::Null, &placeholders);
     assert_eq!(
         body,
         json!({
