@@ -87,7 +87,8 @@ fn a_bundle_lives_through_updates_and_drift() {
 
     // drift shows by name and is repaired alone
     lab.boto3(
-        "url = sqs.get_queue_url(QueueName=f'{cluster}-karpenter')['QueueUrl']
+        "
+         url = sqs.get_queue_url(QueueName=f'{cluster}-karpenter')['QueueUrl']
          policy = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=['Policy'])['Attributes']['Policy']
          sqs.set_queue_attributes(QueueUrl=url, Attributes={'MessageRetentionPeriod': '60', 'Policy': policy})
          rule = f'{cluster}-karpenter-rebalance'
@@ -155,7 +156,8 @@ spec:
 /// The AWS side of the bundle with default names, as boto3 sees it.
 fn live(lab: &Lab) -> Value {
     lab.boto3(
-        "role = iam.get_role(RoleName=f'{cluster}-karpenter-controller')['Role']
+        "
+         role = iam.get_role(RoleName=f'{cluster}-karpenter-controller')['Role']
          tags = lambda ts: {t['Key']: t['Value'] for t in ts}
          url = sqs.get_queue_url(QueueName=f'{cluster}-karpenter')['QueueUrl']
          rules = [r for r in events.list_rules()['Rules'] if r['State'] == 'ENABLED']
@@ -203,7 +205,8 @@ fn names_move_in_place_and_leave_nothing_behind() {
     tofu.apply_planned().ok();
     tofu.plan().empty();
     let found = lab.boto3(
-        "roles = [r['RoleName'] for r in iam.list_roles()['Roles']]
+        "
+         roles = [r['RoleName'] for r in iam.list_roles()['Roles']]
          associations = eks.list_pod_identity_associations(clusterName=cluster)['associations']
          result = [[r for r in roles if r in ('moved', f'{cluster}-karpenter-controller')], [q.rsplit('/', 1)[1] for q in sqs.list_queues()['QueueUrls']],
                    [a['serviceAccount'] for a in associations], [p['PolicyName'] for p in iam.list_policies(Scope='Local')['Policies']]]",
@@ -297,8 +300,10 @@ fn failures_are_named_waited_for_or_left_in_the_state() {
 
     // six versions of a policy: IAM keeps five, the oldest goes
     lab.boto3(
-        "arn = f'arn:aws:iam::123456789012:policy/{cluster}-karpenter-controller'
-         for i in range(4): iam.create_policy_version(PolicyArn=arn, PolicyDocument='{\"Version\": \"2012-10-17\", \"Statement\": []}', SetAsDefault=True)",
+        "
+         arn = f'arn:aws:iam::123456789012:policy/{cluster}-karpenter-controller'
+         for i in range(4): iam.create_policy_version(PolicyArn=arn, SetAsDefault=True,
+             PolicyDocument=json.dumps({'Version': '2012-10-17', 'Statement': {'Effect': 'Allow', 'Action': 'sqs:*', 'Resource': '*'}}))",
     );
     assert_eq!(drifted(&tofu), ["controller_policy_1 = drifted: document differs"]);
     tofu.apply_planned().ok();
