@@ -149,7 +149,7 @@ impl Steps {
     }
 
     async fn run(&self, client: &Client, desired: &Desired) -> Result<()> {
-        create(client, desired, &self.create).await?;
+        let former = create(client, desired, &self.create).await?;
         for group in self.change.chunk_by(same_kind) {
             let targets = targets(desired, group);
             let changes: Vec<_> = targets.iter().map(|target| target.apply(client)).collect();
@@ -164,6 +164,10 @@ impl Steps {
             let targets = targets(desired, group);
             let deletes: Vec<_> = targets.iter().map(|target| target.delete_own(client, &desired.name, &desired.namespace)).collect();
             try_join_all(deletes).await?;
+        }
+        // what a former release of Karpenter has left is a second controller
+        for release in former {
+            uninstall(client, &release).await?;
         }
         Ok(())
     }
@@ -182,63 +186,61 @@ async fn migrate(client: &Client, target: &Target) -> Result<Value> {
     target.take_over(client, &live).await
 }
 
-/// What came of one object that is to be made.
-enum Outcome {
-    /// It was made, with this uid.
-    Made(String),
-    /// It existed, and is ours now.
-    Taken,
-    /// It belongs to somebody else, who is named.
-    Foreign(String),
-}
-
-async fn make(client: &Client, desired: &Desired, object: &Object, target: &Target) -> Result<Outcome> {
-    match target.create(client).await? {
-        Created::New(uid) => Ok(Outcome::Made(uid)),
-        Created::Exists(live) => match foreign(desired, object, &live) {
-            Some(whose) => Ok(Outcome::Foreign(whose)),
-            None => target.take_over(client, &live).await.map(|_| Outcome::Taken),
-        },
-    }
-}
-
 /// Makes objects, kind by kind. What exists is taken over when it is ours or may be adopted; otherwise what was made is deleted again,
-/// and the error names every object that stands in the way.
-async fn create(client: &Client, desired: &Desired, objects: &[Object]) -> Result<()> {
+/// and the error names every object that stands in the way. Answers with the other releases from which objects were taken.
+async fn create(client: &Client, desired: &Desired, objects: &[Object]) -> Result<Vec<Release>> {
     let mut made: Vec<(Target, String)> = vec![];
-    let mut refused: Vec<String> = vec![];
+    let mut former: Vec<Release> = vec![];
     let mut groups = objects.chunk_by(same_kind);
     for group in groups.by_ref() {
-        let targets = targets(desired, group);
-        let makes: Vec<_> = group.iter().zip(&targets).map(|(object, target)| make(client, desired, object, target)).collect();
+        let (targets, mut found) = (targets(desired, group), vec![]);
+        let creates: Vec<_> = targets.iter().map(|target| target.create(client)).collect();
         // all of a kind are awaited even when one fails: what was made must be known
         let mut failed = None;
-        for (outcome, target) in join_all(makes).await.into_iter().zip(targets) {
+        for (outcome, (target, object)) in join_all(creates).await.into_iter().zip(targets.into_iter().zip(group)) {
             match outcome {
-                Ok(Outcome::Made(uid)) => made.push((target, uid)),
-                Ok(Outcome::Taken) => {}
-                Ok(Outcome::Foreign(whose)) => refused.push(whose),
+                Ok(Created::New(uid)) => made.push((target, uid)),
+                Ok(Created::Exists(live)) => found.push((object, target, live)),
                 Err(error) => failed = Some(error),
             }
         }
         if let Some(error) = failed {
             return Err(error);
         }
+        let mut refused: Vec<String> = found.iter().filter_map(|(object, _, live)| foreign(desired, object, live)).collect();
         if !refused.is_empty() {
-            break;
+            for object in groups.flatten() {
+                let live = Target::new(object, &desired.name, &desired.namespace).get(client).await?;
+                refused.extend(live.and_then(|live| foreign(desired, object, &live)));
+            }
+            for (target, uid) in made.iter().rev() {
+                target.delete(client, uid).await?;
+            }
+            return Err(refusal(desired, &refused));
+        }
+        for (_, target, live) in found {
+            former.extend(former_release(client, desired, &live, &former).await?);
+            target.take_over(client, &live).await?;
         }
     }
-    if refused.is_empty() {
-        return Ok(());
+    Ok(former)
+}
+
+/// The live release from which an object is adopted, where it is not known yet. Only one of Karpenter itself may lose its objects: another
+/// chart's next upgrade would fail, or take them back.
+async fn former_release(client: &Client, desired: &Desired, live: &Value, known: &[Release]) -> Result<Option<Release>> {
+    let Some((name, namespace)) = manifest::owner(live) else { return Ok(None) };
+    let is = |release: &Release| (&release.name, &release.namespace) == (&name, &namespace);
+    if (&name, &namespace) == (&desired.name, &desired.namespace) || known.iter().any(is) {
+        return Ok(None);
     }
-    for object in groups.flatten() {
-        let live = Target::new(object, &desired.name, &desired.namespace).get(client).await?;
-        refused.extend(live.and_then(|live| foreign(desired, object, &live)));
+    let Some(release) = store::read(client, &namespace, &name).await?.filter(|r| r.live().is_some()) else { return Ok(None) };
+    let chart = release.current().json.pointer("/chart/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    if chart == desired.chart.name() {
+        return Ok(Some(release));
     }
-    for (target, uid) in made.iter().rev() {
-        target.delete(client, uid).await?;
-    }
-    Err(refusal(desired, &refused))
+    let message = format!("objects belong to the release {namespace}/{name} of the chart {chart:?}, which is not Karpenter's");
+    Err(invalid(format!("install release {}/{}", desired.namespace, desired.name), message).remedy("Upgrade that release without them first."))
 }
 
 /// Whose a live object is, when we may not take it.
