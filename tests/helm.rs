@@ -179,6 +179,7 @@ async fn a_killed_apply_is_completed_by_the_next() {
 /// Applies, and drops everything while the nth write is under way.
 async fn kill_at(case: &Case, proxy: &Proxy, through: &Client, desired: &Desired, nth: usize) {
     proxy.clear();
+    proxy.reset();
     proxy.fault(Fault::on("kubernetes:").mutating().nth(nth).hold());
     let (desired, client, prior) = (desired.clone(), through.clone(), case.read().await);
     let mut run = tokio::spawn(async move { helm::apply(&client, &desired, prior).await });
@@ -186,7 +187,7 @@ async fn kill_at(case: &Case, proxy: &Proxy, through: &Client, desired: &Desired
     while proxy.held(Duration::from_millis(50)).is_none() {
         if run.is_finished() {
             (&mut run).await.unwrap().unwrap();
-            break; // it has fewer writes than that
+            return; // it has fewer writes than that
         }
         assert!(Instant::now() < end, "neither held nor done");
     }
@@ -194,6 +195,11 @@ async fn kill_at(case: &Case, proxy: &Proxy, through: &Client, desired: &Desired
     let _ = run.await;
     proxy.clear();
     proxy.release();
+    // what was under way arrives, as it does when a process dies
+    while proxy.calls().iter().filter(|call| call.mutating).count() < nth {
+        assert!(Instant::now() < end, "the held call does not end");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -144,6 +144,7 @@ pub fn object(text: &str, release_namespace: &str) -> Result<Option<Object>> {
         return Ok(None);
     }
     strip_nulls(&mut json);
+    check_head(&json).map_err(|e| invalid(action.clone(), e))?;
     let field = |pointer: &str| json.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (api_version, kind, name, namespace) = (field("/apiVersion"), field("/kind"), field("/metadata/name"), field("/metadata/namespace"));
     if api_version.is_empty() || kind.is_empty() || name.is_empty() {
@@ -158,6 +159,25 @@ pub fn object(text: &str, release_namespace: &str) -> Result<Option<Object>> {
         (true, false) => Some(namespace),
     };
     Ok(Some(Object { info, version: version.to_owned(), namespace, name, json }))
+}
+
+/// What Helm itself reads of an object must be of the right type: text, and annotations a table of text.
+fn check_head(json: &Value) -> std::result::Result<(), String> {
+    let wrong = |path: &str, value: &Value| Err(format!("{path} is {value}, want text"));
+    for path in ["apiVersion", "kind", "metadata.name"] {
+        match json.pointer(&format!("/{}", path.replace('.', "/"))) {
+            None | Some(Value::String(_)) => {}
+            Some(other) => return wrong(path, other),
+        }
+    }
+    match json.pointer("/metadata/annotations") {
+        None => Ok(()),
+        Some(Value::Object(map)) => match map.iter().find(|(_, value)| !value.is_string()) {
+            Some((key, value)) => wrong(&format!("metadata.annotations[{key}]"), value),
+            None => Ok(()),
+        },
+        Some(other) => Err(format!("metadata.annotations is {other}, want a table")),
+    }
 }
 
 /// The place of a kind in Helm's install order.
