@@ -161,21 +161,20 @@ pub fn object(text: &str, release_namespace: &str) -> Result<Option<Object>> {
     Ok(Some(Object { info, version: version.to_owned(), namespace, name, json }))
 }
 
-/// What Helm itself reads of an object must be of the right type: text, and annotations a table of text.
+/// What Helm itself reads of an object must not be a structure where it wants text; other scalars are left to the API server.
 fn check_head(json: &Value) -> std::result::Result<(), String> {
-    let wrong = |path: &str, value: &Value| Err(format!("{path} is {value}, want text"));
+    let scalar = |path: &str, value: &Value| match value {
+        Value::Array(_) | Value::Object(_) => Err(format!("{path} is {value}, want text")),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
+    };
     for path in ["apiVersion", "kind", "metadata.name"] {
-        match json.pointer(&format!("/{}", path.replace('.', "/"))) {
-            None | Some(Value::String(_)) => {}
-            Some(other) => return wrong(path, other),
+        if let Some(value) = json.pointer(&format!("/{}", path.replace('.', "/"))) {
+            scalar(path, value)?;
         }
     }
     match json.pointer("/metadata/annotations") {
         None => Ok(()),
-        Some(Value::Object(map)) => match map.iter().find(|(_, value)| !value.is_string()) {
-            Some((key, value)) => wrong(&format!("metadata.annotations[{key}]"), value),
-            None => Ok(()),
-        },
+        Some(Value::Object(map)) => map.iter().try_for_each(|(key, value)| scalar(&format!("metadata.annotations[{key}]"), value)),
         Some(other) => Err(format!("metadata.annotations is {other}, want a table")),
     }
 }
