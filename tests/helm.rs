@@ -111,7 +111,10 @@ async fn what_we_install_is_a_release_of_helm() {
 
     // Helm 3 upgrades, Helm 4 rolls back, each with its own way of writing; then we again
     let repository = format!("{}/karpenter", case.lab.chart_repository());
-    case.helm("helm", &["upgrade", "install", &repository, "--version", "1.14.1", "--plain-http", "--reuse-values", "--set", "logLevel=debug"]);
+    case.helm(
+        "helm",
+        &["upgrade", "install", &repository, "--version", "1.14.1", "--plain-http", "--reuse-values", "--set", "logLevel=debug"],
+    );
     assert_eq!(case.deployment()["spec"]["template"]["metadata"]["labels"]["team"], "x");
     case.helm("helm4", &["rollback", "install", "1"]);
     assert_eq!(case.history().iter().map(|(_, s)| s.as_str()).collect::<Vec<_>>(), ["superseded", "superseded", "deployed"]);
@@ -149,7 +152,10 @@ async fn a_release_of_helm_3_or_4_becomes_ours() {
         let release = case.read().await.unwrap();
         helm::uninstall(&case.client, &release).await.unwrap();
         assert_eq!(case.helm("helm", &["list", "-a", "-q"]), "");
-        assert!(!case.lab.exists(&["clusterrole", &case.full()]) && !case.lab.exists(&["role", &format!("{}-dns", case.full()), "-n", "kube-system"]));
+        assert!(
+            !case.lab.exists(&["clusterrole", &case.full()])
+                && !case.lab.exists(&["role", &format!("{}-dns", case.full()), "-n", "kube-system"])
+        );
     }
 }
 
@@ -211,7 +217,10 @@ async fn objects_of_others_are_refused_and_may_be_adopted() {
     let mut desired = case.desired("1.14.1", "{}").await;
     let error = helm::apply(&case.client, &desired, None).await.unwrap_err();
     assert_eq!(error.kind, Kind::AlreadyExists);
-    assert!(error.message.contains(&format!("ClusterRole {role}")) && error.message.contains(&format!("Service {}", case.full())), "{error}");
+    assert!(
+        error.message.contains(&format!("ClusterRole {role}")) && error.message.contains(&format!("Service {}", case.full())),
+        "{error}"
+    );
     assert!(error.remedy.contains("adopt = true"));
     assert_eq!(case.read().await, None, "no record is left");
     assert!(!case.lab.exists(&["poddisruptionbudget,serviceaccount", "-n", "refused", "-l", "app.kubernetes.io/instance=refused"]));
@@ -313,7 +322,14 @@ async fn crds_are_applied_kept_and_never_taken_from_a_live_release() {
     lab.kubectl(&["get", "nodepools"]);
 
     lab.kubectl_text(&["annotate", "crd", "nodepools.karpenter.sh", "meta.helm.sh/release-name-"]);
-    lab.kubectl_text(&["patch", "crd", "nodepools.karpenter.sh", "--type=json", "-p", r#"[{"op":"add","path":"/spec/names/shortNames","value":["np"]}]"#]);
+    lab.kubectl_text(&[
+        "patch",
+        "crd",
+        "nodepools.karpenter.sh",
+        "--type=json",
+        "-p",
+        r#"[{"op":"add","path":"/spec/names/shortNames","value":["np"]}]"#,
+    ]);
     helm::apply_crds(&client, &crds, "kube-system", false).await.unwrap();
     // the marks are there: helm takes the CRDs as its own
     let repository = format!("{}/karpenter-crd", lab.chart_repository());

@@ -53,7 +53,15 @@ pub async fn apply(client: &Client, desired: &Desired, prior: Option<Release>) -
         return Ok(prior.clone());
     }
     let first_deployed = prior.as_ref().and_then(|p| p.current().first_deployed().map(str::to_owned));
-    let mut record = Record::new(&desired.name, &desired.namespace, info.revision, &desired.chart, &desired.values, &manifest, first_deployed.as_deref());
+    let mut record = Record::new(
+        &desired.name,
+        &desired.namespace,
+        info.revision,
+        &desired.chart,
+        &desired.values,
+        &manifest,
+        first_deployed.as_deref(),
+    );
     if let Some(left) = resumed {
         record.resource_version = left.resource_version.clone();
         record.labels = left.labels.clone();
@@ -91,7 +99,11 @@ async fn render_for(client: &Client, desired: &Desired, info: &ReleaseInfo) -> R
 fn unchanged(desired: &Desired, prior: &Release, manifest: &str) -> bool {
     let newest = &prior.newest;
     let same_chart = || newest.chart().is_ok_and(|chart| chart == desired.chart);
-    newest.status() == Status::Deployed && newest.server_side() && newest.manifest() == manifest && newest.config() == desired.values && same_chart()
+    newest.status() == Status::Deployed
+        && newest.server_side()
+        && newest.manifest() == manifest
+        && newest.config() == desired.values
+        && same_chart()
 }
 
 /// Server-side apply refuses a list with two entries of one name, in the middle of everything; say so before the first write.
@@ -103,7 +115,8 @@ fn refuse_duplicate_env(objects: &[Object]) -> Result<()> {
             let names: Vec<&str> = env.into_iter().flatten().filter_map(|e| e.get("name")?.as_str()).collect();
             if let Some((_, twice)) = names.iter().enumerate().find(|(index, name)| names[..*index].contains(name)) {
                 let message = format!("the environment variable {twice} is set twice in {}", object.name);
-                return Err(invalid("render the chart", message).remedy("The chart sets it from its own values: set those, and not controller.env."));
+                return Err(invalid("render the chart", message)
+                    .remedy("The chart sets it from its own values: set those, and not controller.env."));
             }
         }
     }
@@ -131,7 +144,8 @@ impl Steps {
         let whole = prior.is_some_and(|p| p.newest.status() == Status::Deployed && p.newest.server_side());
         let mut steps = Steps { create: vec![], change: vec![], migrate: vec![], delete: vec![] };
         for old in ours.iter().chain(&tried) {
-            let kept = objects.iter().chain(&steps.delete).any(|o| o.same(old)) || old.annotation("helm.sh/resource-policy") == Some("keep");
+            let kept =
+                objects.iter().chain(&steps.delete).any(|o| o.same(old)) || old.annotation("helm.sh/resource-policy") == Some("keep");
             if !kept && old.info.kind != "CustomResourceDefinition" {
                 steps.delete.push(old.clone());
             }
@@ -240,7 +254,8 @@ async fn former_release(client: &Client, desired: &Desired, live: &Value, known:
         return Ok(Some(release));
     }
     let message = format!("objects belong to the release {namespace}/{name} of the chart {chart:?}, which is not Karpenter's");
-    Err(invalid(format!("install release {}/{}", desired.namespace, desired.name), message).remedy("Upgrade that release without them first."))
+    Err(invalid(format!("install release {}/{}", desired.namespace, desired.name), message)
+        .remedy("Upgrade that release without them first."))
 }
 
 /// Whose a live object is, when we may not take it.

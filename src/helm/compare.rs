@@ -78,8 +78,21 @@ fn equal(want: &Value, live: &Value, quantities: bool) -> bool {
 /// A quantity in thousandths of a millionth; `None` for text that is none.
 fn quantity(text: &str) -> Option<i128> {
     const SUFFIXES: &[(&str, i128, i32)] = &[
-        ("Ki", 1 << 10, 9), ("Mi", 1 << 20, 9), ("Gi", 1 << 30, 9), ("Ti", 1 << 40, 9), ("Pi", 1 << 50, 9), ("Ei", 1 << 60, 9),
-        ("n", 1, 0), ("u", 1, 3), ("m", 1, 6), ("k", 1, 12), ("M", 1, 15), ("G", 1, 18), ("T", 1, 21), ("P", 1, 24), ("E", 1, 27),
+        ("Ki", 1 << 10, 9),
+        ("Mi", 1 << 20, 9),
+        ("Gi", 1 << 30, 9),
+        ("Ti", 1 << 40, 9),
+        ("Pi", 1 << 50, 9),
+        ("Ei", 1 << 60, 9),
+        ("n", 1, 0),
+        ("u", 1, 3),
+        ("m", 1, 6),
+        ("k", 1, 12),
+        ("M", 1, 15),
+        ("G", 1, 18),
+        ("T", 1, 21),
+        ("P", 1, 24),
+        ("E", 1, 27),
     ];
     let (number, factor, exponent) = match SUFFIXES.iter().find_map(|(s, f, e)| Some((text.strip_suffix(s)?, *f, *e))) {
         Some(found) => found,
@@ -92,7 +105,11 @@ fn quantity(text: &str) -> Option<i128> {
     let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
     let scale = exponent - i32::try_from(fraction.len()).ok()?;
     let scaled = digits.checked_mul(factor)?;
-    if scale >= 0 { scaled.checked_mul(10_i128.checked_pow(scale.unsigned_abs())?) } else { Some(scaled / 10_i128.checked_pow(scale.unsigned_abs())?) }
+    if scale >= 0 {
+        scaled.checked_mul(10_i128.checked_pow(scale.unsigned_abs())?)
+    } else {
+        Some(scaled / 10_i128.checked_pow(scale.unsigned_abs())?)
+    }
 }
 
 fn join(path: &str, key: &str) -> String {
@@ -124,7 +141,10 @@ mod tests {
             (json!({"a": 1}), json!({"a": 1.0, "b": 2})),
             (json!({"hostNetwork": false, "x": {}, "l": [], "s": ""}), json!({})),
             (json!({"limits": {"cpu": 1, "memory": "1024Mi"}}), json!({"limits": {"cpu": "1000m", "memory": "1Gi"}})),
-            (json!({"containers": [{"name": "b", "image": "i"}]}), json!({"containers": [{"name": "a"}, {"name": "b", "image": "i", "x": 1}]})),
+            (
+                json!({"containers": [{"name": "b", "image": "i"}]}),
+                json!({"containers": [{"name": "a"}, {"name": "b", "image": "i", "x": 1}]}),
+            ),
             (json!({"divisor": "0"}), json!({"divisor": "0"})),
         ];
         for (want, live) in same {
@@ -133,8 +153,11 @@ mod tests {
         let differ = [
             (json!({"spec": {"replicas": 2}}), json!({"spec": {"replicas": 5}}), "spec.replicas is 5, want 2"),
             (json!({"m": {"a.b/c": "x"}}), json!({"m": {}}), "m[a.b/c] is absent, want \"x\""),
-            (json!({"containers": [{"name": "c", "env": [{"name": "E", "value": "1"}]}]}), json!({"containers": [{"name": "c", "env": [{"name": "E", "value": "2"}]}]}),
-             "containers[c].env[E].value is \"2\", want \"1\""),
+            (
+                json!({"containers": [{"name": "c", "env": [{"name": "E", "value": "1"}]}]}),
+                json!({"containers": [{"name": "c", "env": [{"name": "E", "value": "2"}]}]}),
+                "containers[c].env[E].value is \"2\", want \"1\"",
+            ),
             (json!({"verbs": ["get"]}), json!({"verbs": ["get", "list"]}), "verbs has 2 entries, want 1"),
             (json!({"labels": {"x": "1"}}), json!({"labels": {"x": "1000m"}}), "labels.x is \"1000m\", want \"1\""),
         ];
@@ -145,7 +168,9 @@ mod tests {
 
     #[test]
     fn quantities_are_numbers() {
-        for (a, b) in [("1", "1000m"), ("1Gi", "1024Mi"), ("1.5", "1500m"), ("1e3", "1k"), ("0", "0m"), ("100u", "0.1m"), ("2G", "2000000000")] {
+        for (a, b) in
+            [("1", "1000m"), ("1Gi", "1024Mi"), ("1.5", "1500m"), ("1e3", "1k"), ("0", "0m"), ("100u", "0.1m"), ("2G", "2000000000")]
+        {
             assert_eq!(quantity(a), quantity(b), "{a} {b}");
             assert!(quantity(a).is_some());
         }

@@ -76,7 +76,8 @@ pub async fn apply_crds(client: &Client, crds: &[Value], namespace: &str, adopt:
     let targets: Vec<Target> = objects.iter().map(|o| Target::new(o, RELEASE, namespace)).collect();
     let calls: Vec<_> = targets.iter().map(|target| target.create(client)).collect();
     let created = try_join_all(calls).await?;
-    let existing = || created.iter().zip(&targets).filter_map(|(c, target)| if let Created::Exists(live) = c { Some((live, target)) } else { None });
+    let existing =
+        || created.iter().zip(&targets).filter_map(|(c, target)| if let Created::Exists(live) = c { Some((live, target)) } else { None });
     let mut owners: Vec<(String, String)> = existing().filter_map(|(live, _)| manifest::owner(live)).collect();
     owners.sort();
     owners.dedup();
@@ -149,7 +150,8 @@ fn is_established(live: &Value) -> bool {
 /// A CRD as an object, without the status that its generator may have left in.
 fn object(crd: &Value) -> Result<Object> {
     let name = crd.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let version = crd.get("apiVersion").and_then(Value::as_str).and_then(|v| v.strip_prefix("apiextensions.k8s.io/")).unwrap_or_default().to_owned();
+    let version =
+        crd.get("apiVersion").and_then(Value::as_str).and_then(|v| v.strip_prefix("apiextensions.k8s.io/")).unwrap_or_default().to_owned();
     if name.is_empty() || version != "v1" {
         return Err(invalid("read the chart's CRDs", format!("{name:?} is no apiextensions.k8s.io/v1 CustomResourceDefinition")));
     }

@@ -34,7 +34,13 @@ pub enum Created {
 /// The resource of a kind.
 pub fn resource(info: &KindInfo, version: &str) -> ApiResource {
     let api_version = if info.group.is_empty() { version.to_owned() } else { format!("{}/{version}", info.group) };
-    ApiResource { group: info.group.to_owned(), version: version.to_owned(), api_version, kind: info.kind.to_owned(), plural: info.plural.to_owned() }
+    ApiResource {
+        group: info.group.to_owned(),
+        version: version.to_owned(),
+        api_version,
+        kind: info.kind.to_owned(),
+        plural: info.plural.to_owned(),
+    }
 }
 
 impl Target {
@@ -123,7 +129,9 @@ impl Target {
 fn migrated(fields: Option<&Value>) -> Option<Value> {
     let entries = fields?.as_array()?;
     let text = |entry: &Value, key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let is = |entry: &Value, operation: &str| text(entry, "manager") == MANAGER && text(entry, "operation") == operation && text(entry, "subresource").is_empty();
+    let is = |entry: &Value, operation: &str| {
+        text(entry, "manager") == MANAGER && text(entry, "operation") == operation && text(entry, "subresource").is_empty()
+    };
     let (updates, mut rest): (Vec<Value>, Vec<Value>) = entries.iter().cloned().partition(|entry| is(entry, "Update"));
     let first = updates.first()?.clone();
     let index = rest.iter().position(|entry| is(entry, "Apply") && text(entry, "apiVersion") == text(&first, "apiVersion"));

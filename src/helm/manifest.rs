@@ -146,7 +146,8 @@ pub fn object(text: &str, release_namespace: &str) -> Result<Option<Object>> {
     strip_nulls(&mut json);
     check_head(&json).map_err(|e| invalid(action.clone(), e))?;
     let field = |pointer: &str| json.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let (api_version, kind, name, namespace) = (field("/apiVersion"), field("/kind"), field("/metadata/name"), field("/metadata/namespace"));
+    let (api_version, kind, name, namespace) =
+        (field("/apiVersion"), field("/kind"), field("/metadata/name"), field("/metadata/namespace"));
     if api_version.is_empty() || kind.is_empty() || name.is_empty() {
         return Err(invalid(action, "an object without apiVersion, kind or metadata.name"));
     }

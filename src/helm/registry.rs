@@ -98,7 +98,8 @@ fn parse(repository: &str) -> Result<Source> {
         return Ok(Source::Oci { registry: registry.to_owned(), path: path.to_owned() });
     }
     if repository.contains("://") {
-        return Err(invalid(action, "only oci://HOST/PATH, a directory or a .tgz").remedy("Karpenter publishes its charts at oci://public.ecr.aws/karpenter."));
+        return Err(invalid(action, "only oci://HOST/PATH, a directory or a .tgz")
+            .remedy("Karpenter publishes its charts at oci://public.ecr.aws/karpenter."));
     }
     Ok(Source::Path(PathBuf::from(repository)))
 }
@@ -139,7 +140,11 @@ fn newest_archive(directory: &Path, chart: &str, version: Option<&str>) -> Resul
         }
     }
     found.into_iter().max().map(|(_, path)| path).ok_or_else(|| {
-        Error::new(Kind::NotFound, action, format!("neither Chart.yaml, nor {chart}/Chart.yaml, nor {chart}-{}.tgz", version.unwrap_or("VERSION")))
+        Error::new(
+            Kind::NotFound,
+            action,
+            format!("neither Chart.yaml, nor {chart}/Chart.yaml, nor {chart}-{}.tgz", version.unwrap_or("VERSION")),
+        )
     })
 }
 

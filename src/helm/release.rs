@@ -110,7 +110,15 @@ pub struct Record {
 
 impl Record {
     /// A first record of a revision, in a pending state.
-    pub fn new(name: &str, namespace: &str, revision: u64, chart: &Chart, config: &Map, manifest: &str, first_deployed: Option<&str>) -> Record {
+    pub fn new(
+        name: &str,
+        namespace: &str,
+        revision: u64,
+        chart: &Chart,
+        config: &Map,
+        manifest: &str,
+        first_deployed: Option<&str>,
+    ) -> Record {
         let now = now();
         let status = if revision == 1 { Status::PendingInstall } else { Status::PendingUpgrade };
         let json = json!({

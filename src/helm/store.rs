@@ -21,7 +21,13 @@ pub(super) fn deadline() -> Instant {
 }
 
 fn secrets(client: &Client, namespace: &str) -> Api<DynamicObject> {
-    let kind = ApiResource { group: String::new(), version: "v1".into(), api_version: "v1".into(), kind: "Secret".into(), plural: "secrets".into() };
+    let kind = ApiResource {
+        group: String::new(),
+        version: "v1".into(),
+        api_version: "v1".into(),
+        kind: "Secret".into(),
+        plural: "secrets".into(),
+    };
     apply::api(client, &kind, Some(namespace))
 }
 
@@ -37,7 +43,8 @@ pub async fn read(client: &Client, namespace: &str, name: &str) -> Result<Option
     let mut secrets: Vec<(u64, Value)> = vec![];
     for secret in found.items {
         let json = serde_json::to_value(secret).map_err(|e| invalid(action(), e.to_string()))?;
-        let label = |key: &str| json.pointer("/metadata/labels").and_then(|l| l.get(key)).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let label =
+            |key: &str| json.pointer("/metadata/labels").and_then(|l| l.get(key)).and_then(Value::as_str).unwrap_or_default().to_owned();
         secrets.push((label("version").parse().unwrap_or_default(), json));
     }
     secrets.sort_by_key(|(revision, _)| *revision);
@@ -81,7 +88,8 @@ pub(super) async fn write(client: &Client, namespace: &str, record: &mut Record)
 }
 
 fn busy(error: Error) -> Error {
-    Error { kind: Kind::Conflict, ..error }.remedy("Another process, perhaps the helm CLI, changes this release at the same time: apply again when it is done.")
+    Error { kind: Kind::Conflict, ..error }
+        .remedy("Another process, perhaps the helm CLI, changes this release at the same time: apply again when it is done.")
 }
 
 /// Deletes one revision's record; absent is fine.
@@ -89,7 +97,9 @@ pub(super) async fn remove(client: &Client, namespace: &str, name: &str, revisio
     let api = secrets(client, namespace);
     let secret = format!("sh.helm.release.v1.{name}.v{revision}");
     let action = format!("delete release record {namespace}/{secret}");
-    let deleted = apply::retry(deadline(), || async { api.delete(&secret, &DeleteParams::default()).await.map_err(|e| from_kube(action.clone(), e)) });
+    let deleted = apply::retry(deadline(), || async {
+        api.delete(&secret, &DeleteParams::default()).await.map_err(|e| from_kube(action.clone(), e))
+    });
     match deleted.await {
         Err(error) if error.kind == Kind::NotFound => Ok(()),
         other => other.map(drop),

@@ -123,7 +123,11 @@ fn pod_problem(pod: &DynamicObject) -> Option<String> {
     let list = |pointer: &str| pod.data.pointer(pointer).and_then(Value::as_array).cloned().unwrap_or_default();
     for container in list("/status/initContainerStatuses").iter().chain(&list("/status/containerStatuses")) {
         if let Some(waiting) = container.pointer("/state/waiting").filter(|w| text(w, "reason") != "ContainerCreating") {
-            return Some(format!("container {}: {} {}", text(container, "name"), text(waiting, "reason"), text(waiting, "message")).trim_end().to_owned());
+            return Some(
+                format!("container {}: {} {}", text(container, "name"), text(waiting, "reason"), text(waiting, "message"))
+                    .trim_end()
+                    .to_owned(),
+            );
         }
     }
     let conditions = list("/status/conditions");

@@ -47,7 +47,8 @@ pub fn balance(source: &str) -> Result<(), (usize, String)> {
 /// The words of an action, its strings blanked, and where it ends.
 fn action(source: &str, start: usize) -> Result<(String, usize), (usize, String)> {
     let inner = &source[start + 2..];
-    let skipped = if inner.starts_with("- ") || inner.starts_with("-\n") || inner.starts_with("-\t") || inner.starts_with("-\r") { 1 } else { 0 };
+    let skipped =
+        if inner.starts_with("- ") || inner.starts_with("-\n") || inner.starts_with("-\t") || inner.starts_with("-\r") { 1 } else { 0 };
     if inner[skipped..].trim_start().starts_with("/*") {
         let close = inner.find("*/").ok_or((start, "unclosed comment".to_owned()))?;
         let end = inner[close..].find("}}").ok_or((start, "unclosed comment".to_owned()))?;
@@ -130,13 +131,22 @@ fn pipe(pipe_: &PipeNode, scope: &mut Scope) -> Result<(), (Pos, String)> {
 
 fn expr(expression: &Expr, scope: &mut Scope) -> Result<(), (Pos, String)> {
     match expression {
-        Expr::Variable(pos, name, _) if !scope.iter().any(|n| n.as_str() == name.as_str()) => Err((*pos, format!("undefined variable {:?}", name.as_str()))),
+        Expr::Variable(pos, name, _) if !scope.iter().any(|n| n.as_str() == name.as_str()) => {
+            Err((*pos, format!("undefined variable {:?}", name.as_str())))
+        }
         Expr::Identifier(pos, name) if !functions::known(name) => {
             Err((*pos, format!("function {:?} is not supported: Karpenter's charts do not use it", name.as_str())))
         }
         Expr::Pipe(_, inner) => pipe(inner, scope),
         Expr::Chain(_, inner, _) => expr(inner, scope),
-        Expr::Dot(_) | Expr::Field(..) | Expr::Variable(..) | Expr::Identifier(..) | Expr::String(..) | Expr::Number(..) | Expr::Bool(..) | Expr::Nil(_) => Ok(()),
+        Expr::Dot(_)
+        | Expr::Field(..)
+        | Expr::Variable(..)
+        | Expr::Identifier(..)
+        | Expr::String(..)
+        | Expr::Number(..)
+        | Expr::Bool(..)
+        | Expr::Nil(_) => Ok(()),
     }
 }
 
@@ -147,14 +157,29 @@ mod tests {
     #[test]
     fn blocks_must_balance() {
         for good in [
-            "", "{{ if .a }}{{ else if .b }}{{ else }}{{ end }}", "{{- /* {{ if }} */ -}}", "{{ \"{{ end }}\" }}", "{{`}}{{ end`}}",
-            "{{ with .a }}{{ else with .b }}{{ end }}", "{{ define \"x\" }}{{ range .a }}{{ end }}{{ end }}", "{{ '\\'' }}", "}} {{- end_ -}}", "{{ if.a }}{{ end }}",
+            "",
+            "{{ if .a }}{{ else if .b }}{{ else }}{{ end }}",
+            "{{- /* {{ if }} */ -}}",
+            "{{ \"{{ end }}\" }}",
+            "{{`}}{{ end`}}",
+            "{{ with .a }}{{ else with .b }}{{ end }}",
+            "{{ define \"x\" }}{{ range .a }}{{ end }}{{ end }}",
+            "{{ '\\'' }}",
+            "}} {{- end_ -}}",
+            "{{ if.a }}{{ end }}",
         ] {
             assert_eq!(balance(good), Ok(()), "{good}");
         }
         for bad in [
-            "{{ end }}", "{{ if .a }}", "{{ else }}", "{{ if .a }}{{ else }}{{ else }}{{ end }}", "{{ if .a }}{{ end }}{{ end }}", "{{ .a",
-            "{{ if .a }}{{ define \"x\" }}{{ end }}{{ end }}", "{{/* x", "{{ if .a }}{{ else }}{{ else if .b }}{{ end }}",
+            "{{ end }}",
+            "{{ if .a }}",
+            "{{ else }}",
+            "{{ if .a }}{{ else }}{{ else }}{{ end }}",
+            "{{ if .a }}{{ end }}{{ end }}",
+            "{{ .a",
+            "{{ if .a }}{{ define \"x\" }}{{ end }}{{ end }}",
+            "{{/* x",
+            "{{ if .a }}{{ else }}{{ else if .b }}{{ end }}",
         ] {
             assert!(balance(bad).is_err(), "{bad}");
         }

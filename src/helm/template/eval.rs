@@ -11,10 +11,9 @@ use super::{check, format, functions};
 
 /// Templates that include one another deeper than this never end.
 const MAX_DEPTH: usize = 100;
-/// More turns than this in one rendering are taken for an endless loop.
+/// More turns than this are taken for an endless loop.
 const MAX_TURNS: usize = 1_000_000;
 
-/// An error's text, position included.
 type Outcome<T> = Result<T, String>;
 
 /// Every template of a chart, by name.
@@ -239,10 +238,10 @@ impl Run<'_> {
         if !rest.is_empty() || piped.is_some() {
             return Err(self.fail(first.pos(), "can't give argument to non-function"));
         }
-        if let Expr::Nil(pos) = first {
-            return Err(self.fail(*pos, "nil is not a command"));
+        match first {
+            Expr::Nil(pos) => Err(self.fail(*pos, "nil is not a command")),
+            _ => Ok(receiver),
         }
-        Ok(receiver)
     }
 
     /// Takes the steps `part` of a path.
@@ -339,7 +338,8 @@ mod tests {
         let mut engine = Engine::default();
         engine.add_file("defs", "{{ define \"d\" }}[{{ . }}]{{ end }}{{ define \"loop\" }}{{ include \"loop\" . }}{{ end }}")?;
         engine.add_file("t", text)?;
-        let dot = json!({"a": {"b": [1, 2.5, "x"], "n": null, "z": 0, "s": "s"}, "m": {"y": 2, "x": 1}, "t": "{{ .a.s }}{{ include \"d\" 5 }}"});
+        let dot =
+            json!({"a": {"b": [1, 2.5, "x"], "n": null, "z": 0, "s": "s"}, "m": {"y": 2, "x": 1}, "t": "{{ .a.s }}{{ include \"d\" 5 }}"});
         engine.file("t", &Val::from_json(&dot))
     }
 

@@ -68,9 +68,8 @@ pub fn sprintf(format: &str, args: &[Val]) -> String {
             },
         }
     }
-    let extra: Vec<String> = args_left
-        .map(|v| if matches!(v, Val::Nil) { "<nil>".to_owned() } else { format!("{}={}", v.type_name(), display(v)) })
-        .collect();
+    let extra: Vec<String> =
+        args_left.map(|v| if matches!(v, Val::Nil) { "<nil>".to_owned() } else { format!("{}={}", v.type_name(), display(v)) }).collect();
     if !extra.is_empty() {
         out.push_str(&format!("%!(EXTRA {})", extra.join(", ")));
     }
@@ -86,7 +85,8 @@ fn verb(value: &Val, verb_: char, spec: &str, top: bool) -> String {
         (Val::Nil, _) => return if top { format!("%!{verb_}(<nil>)") } else { "<nil>".to_owned() },
         (Val::List(list), _) => return format!("[{}]", list.iter().map(nested).collect::<Vec<_>>().join(" ")),
         (Val::Map(map), _) => {
-            let entries: Vec<String> = map.borrow().iter().map(|(k, v)| format!("{}:{}", verb(&Val::str(k), verb_, spec, false), nested(v))).collect();
+            let entries: Vec<String> =
+                map.borrow().iter().map(|(k, v)| format!("{}:{}", verb(&Val::str(k), verb_, spec, false), nested(v))).collect();
             return format!("map[{}]", entries.join(" "));
         }
         (Val::Struct(s), 'v' | 's') => s.text.clone().unwrap_or_else(|| format!("<{}>", s.type_name)),
@@ -178,8 +178,18 @@ mod tests {
     #[test]
     fn floats_print_as_go_prints_them() {
         let cases = [
-            (1.0, "1"), (0.1, "0.1"), (100_000.0, "100000"), (1e6, "1e+06"), (1_234_567.0, "1.234567e+06"), (123_456_789.5, "1.234567895e+08"),
-            (1e21, "1e+21"), (1e-4, "0.0001"), (1e-5, "1e-05"), (1.5e300, "1.5e+300"), (-2.1e7, "-2.1e+07"), (0.075, "0.075"),
+            (1.0, "1"),
+            (0.1, "0.1"),
+            (100_000.0, "100000"),
+            (1e6, "1e+06"),
+            (1_234_567.0, "1.234567e+06"),
+            (123_456_789.5, "1.234567895e+08"),
+            (1e21, "1e+21"),
+            (1e-4, "0.0001"),
+            (1e-5, "1e-05"),
+            (1.5e300, "1.5e+300"),
+            (-2.1e7, "-2.1e+07"),
+            (0.075, "0.075"),
         ];
         for (value, text) in cases {
             assert_eq!(float(value), text);
@@ -194,8 +204,16 @@ mod tests {
             ("%s %d", vec![list, Val::str("x"), Val::str("extra")], "[a %!s(float64=1.5) <nil>] %!d(string=x)%!(EXTRA string=extra)"),
             ("%v", vec![map], "map[a:<nil> b:[a 1.5 <nil>]]"),
             ("%s %d", vec![Val::Nil, Val::Float(1e6)], "%!s(<nil>) %!d(float64=1e+06)"),
-            ("%5s|%-5s|%05d|%x|%t|%d%%", ["ab", "ab"].map(Val::str).into_iter().chain([Val::Int(42), Val::str("hi"), Val::Bool(true), Val::Int(5)]).collect(), "   ab|ab   |00042|6869|true|5%"),
-            ("%6.2f|%-8v|%08.3f|%e", vec![Val::Float(123456789.5), Val::Float(1.0), Val::Float(0.1), Val::Float(65532.0)], "123456789.50|1       |0000.100|6.553200e+04"),
+            (
+                "%5s|%-5s|%05d|%x|%t|%d%%",
+                ["ab", "ab"].map(Val::str).into_iter().chain([Val::Int(42), Val::str("hi"), Val::Bool(true), Val::Int(5)]).collect(),
+                "   ab|ab   |00042|6869|true|5%",
+            ),
+            (
+                "%6.2f|%-8v|%08.3f|%e",
+                vec![Val::Float(123456789.5), Val::Float(1.0), Val::Float(0.1), Val::Float(65532.0)],
+                "123456789.50|1       |0000.100|6.553200e+04",
+            ),
             ("%d %d", vec![Val::Int(1)], "1 %!d(MISSING)"),
             ("%.2s %z %t %", vec![Val::str("abcdef"), Val::Int(1), Val::str("x")], "ab %!z(int=1) %!t(string=x) %!(NOVERB)"),
             ("%q", vec![Val::str("a\n\u{1}é\u{2028}\"")], "\"a\\n\\x01é\\u2028\\\"\""),

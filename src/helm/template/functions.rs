@@ -94,7 +94,8 @@ pub fn known(name: &str) -> bool {
 
 /// Calls a function that needs no engine.
 pub fn call(name: &str, args: &[Val]) -> Outcome {
-    let (_, fewest, most, function) = TABLE.iter().find(|(n, ..)| *n == name).ok_or_else(|| format!("function {name:?} is not supported"))?;
+    let (_, fewest, most, function) =
+        TABLE.iter().find(|(n, ..)| *n == name).ok_or_else(|| format!("function {name:?} is not supported"))?;
     if args.len() < *fewest || args.len() > *most {
         let want = if *most == MANY { format!("at least {fewest}") } else { fewest.to_string() };
         return Err(format!("wrong number of args: want {want} got {}", args.len()));

@@ -118,7 +118,10 @@ impl Top {
 fn context(chart: &Chart, user: &Map, release: &ReleaseInfo, capabilities: &Capabilities, asked: &Rc<RefCell<Vec<String>>>) -> Top {
     let top = Top(Rc::default());
     top.insert("Values", Val::from_json(&Value::Object(values::coalesce(&chart.values, user))));
-    top.insert("Chart", Val::Struct(Rc::new(Struct { type_name: "*chart.Metadata", fields: metadata(chart), text: None, api_versions: None })));
+    top.insert(
+        "Chart",
+        Val::Struct(Rc::new(Struct { type_name: "*chart.Metadata", fields: metadata(chart), text: None, api_versions: None })),
+    );
     let ReleaseInfo { name, namespace, revision, upgrade } = release;
     top.insert(
         "Release",
@@ -133,7 +136,8 @@ fn context(chart: &Chart, user: &Map, release: &ReleaseInfo, capabilities: &Capa
     );
     let served = ApiVersions { served: capabilities.api_versions.clone(), asked: asked.clone() };
     let versions = Struct { type_name: "common.VersionSet", fields: BTreeMap::new(), text: None, api_versions: Some(served) };
-    let fields = BTreeMap::from([("KubeVersion", kube_version(&capabilities.kube_version)), ("APIVersions", Val::Struct(Rc::new(versions)))]);
+    let fields =
+        BTreeMap::from([("KubeVersion", kube_version(&capabilities.kube_version)), ("APIVersions", Val::Struct(Rc::new(versions)))]);
     top.insert("Capabilities", Val::Struct(Rc::new(Struct { type_name: "*common.Capabilities", fields, text: None, api_versions: None })));
     top
 }
@@ -142,15 +146,25 @@ fn context(chart: &Chart, user: &Map, release: &ReleaseInfo, capabilities: &Capa
 fn kube_version(version: &str) -> Val {
     let mut numbers = version.trim_start_matches('v').split('.');
     let mut number = || Val::str(numbers.next().unwrap_or_default());
-    let fields = BTreeMap::from([("Major", number()), ("Minor", number()), ("Version", Val::str(version)), ("GitVersion", Val::str(version))]);
+    let fields =
+        BTreeMap::from([("Major", number()), ("Minor", number()), ("Version", Val::str(version)), ("GitVersion", Val::str(version))]);
     Val::Struct(Rc::new(Struct { type_name: "*common.KubeVersion", fields, text: Some(version.to_owned()), api_versions: None }))
 }
 
 /// `.Chart`: Go's names of Chart.yaml's keys; what it does not say is empty text.
 fn metadata(chart: &Chart) -> BTreeMap<&'static str, Val> {
     let names: &[(&str, &str)] = &[
-        ("Name", "name"), ("Home", "home"), ("Version", "version"), ("Description", "description"), ("Icon", "icon"), ("APIVersion", "apiVersion"),
-        ("Condition", "condition"), ("Tags", "tags"), ("AppVersion", "appVersion"), ("KubeVersion", "kubeVersion"), ("Type", "type"),
+        ("Name", "name"),
+        ("Home", "home"),
+        ("Version", "version"),
+        ("Description", "description"),
+        ("Icon", "icon"),
+        ("APIVersion", "apiVersion"),
+        ("Condition", "condition"),
+        ("Tags", "tags"),
+        ("AppVersion", "appVersion"),
+        ("KubeVersion", "kubeVersion"),
+        ("Type", "type"),
     ];
     let mut fields: BTreeMap<&'static str, Val> = names.iter().map(|(go, key)| (*go, Val::str(chart.text(key)))).collect();
     for (go, key) in [("Sources", "sources"), ("Keywords", "keywords"), ("Annotations", "annotations")] {
