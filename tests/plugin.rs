@@ -4,6 +4,7 @@
 #[allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod client;
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -307,6 +308,32 @@ async fn a_long_socket_directory_is_no_obstacle() {
     let plugin = Plugin::start_with(Start { environment, ..Start::default() }).await;
     assert!(plugin.socket.starts_with("/tmp"));
     plugin.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_socket_is_its_users_or_also_a_groups() {
+    let mode = |plugin: &Plugin| std::fs::metadata(&plugin.socket).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&Plugin::start().await), 0o600);
+    for naming in ["-g", "-gn"] {
+        let group = std::process::Command::new("id").arg(naming).output().unwrap().stdout;
+        let group = String::from_utf8(group).unwrap().trim().to_owned();
+        let environment = vec![("PLUGIN_UNIX_SOCKET_GROUP".into(), group)];
+        assert_eq!(mode(&Plugin::start_with(Start { environment, ..Start::default() }).await), 0o660);
+    }
+    let mut command = tokio::process::Command::new(BINARY);
+    let output = command.env(COOKIE.0, COOKIE.1).env("PLUGIN_UNIX_SOCKET_GROUP", "no such group").output().await.unwrap();
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &b""[..]));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("PLUGIN_UNIX_SOCKET_GROUP"));
+}
+
+#[tokio::test]
+async fn messages_may_be_large() {
+    let plugin = Plugin::start().await;
+    let json = format!(r#"{{"name":"{}"}}"#, "a".repeat(16 << 20)).into_bytes();
+    let raw_state = Some(proto::RawState { json, ..Default::default() });
+    let request = proto::upgrade_resource_state::Request { type_name: TYPE.into(), version: 0, raw_state };
+    let upgraded = plugin.provider().await.upgrade_resource_state(request).await.unwrap().into_inner();
+    assert!(upgraded.upgraded_state.is_some_and(|state| state.msgpack.len() > 16 << 20));
 }
 
 async fn gone_soon(path: &Path) {
