@@ -13,6 +13,7 @@ mod generate;
 mod mutate;
 mod random;
 mod reasons;
+mod rules;
 mod server;
 mod words;
 
@@ -49,6 +50,14 @@ fn a_nodepools_verdict_is_the_api_servers() {
 #[test]
 fn a_nodeclasses_verdict_is_the_api_servers() {
     differ::<NodeClassKind>(coherence::nodeclass);
+}
+
+#[test]
+fn every_rule_is_told_at_its_place_with_the_value_and_the_remedy() {
+    let (good, wrongs) = rules::of_pools();
+    rules::are_refused::<NodePoolKind>(&good, wrongs);
+    let (good, wrongs) = rules::of_classes();
+    rules::are_refused::<NodeClassKind>(&good, wrongs);
 }
 
 #[test]

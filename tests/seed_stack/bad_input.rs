@@ -41,7 +41,7 @@ fn node_pool(at: &'static str, says: &'static [&'static str]) -> Wrong {
 fn validate_refuses_what_cannot_be_right_at_its_place() {
     let cases = [
         node_class("tags = { Name = \"{{ cluster }}-node\" }", &["{{ cluster }}", "cluster_name", "ext_account_id"]),
-        node_class("volume_size = \"100 gigs\"", &["volume_size", "100 gigs", "quantity", "64Gi"]),
+        node_class("volume_size = \"100 gigs\"", &["volume_size", "100 gigs", "59000", "100Gi"]),
         node_pool("limits = { cpu = \"ten\" }", &["limits", "ten", "quantity"]),
         node_pool("consolidate_after = \"5 minutes\"", &["consolidate_after", "5 minutes", "duration"]),
         node_pool("expire_after = \"30d\"", &["expire_after", "30d", "720h"]),
