@@ -9,9 +9,8 @@ use gotmpl::parse::{BranchNode, CommandNode, Expr, ListNode, Node, Number, Parse
 use super::value::Val;
 use super::{check, format, functions};
 
-/// Templates that include one another deeper than this never end.
+/// Templates that include one another deeper, or loop more often, are taken for endless.
 const MAX_DEPTH: usize = 100;
-/// More turns than this are taken for an endless loop.
 const MAX_TURNS: usize = 1_000_000;
 
 type Outcome<T> = Result<T, String>;
@@ -209,7 +208,7 @@ impl Run<'_> {
 
     /// One command; `piped` is what the one before yields, its last argument.
     fn command(&mut self, command: &CommandNode, dot: &Val, piped: Option<Val>) -> Outcome<Val> {
-        let Some((first, rest)) = command.args.split_first() else { return Ok(Val::Nil) };
+        let [first, rest @ ..] = command.args.as_slice() else { return Ok(Val::Nil) };
         if let Expr::Identifier(pos, name) = first {
             return self.function(*pos, name, rest, dot, piped);
         }
@@ -256,8 +255,8 @@ impl Run<'_> {
     }
 
     fn variable(&self, pos: Pos, name: &str) -> Outcome<Val> {
-        let found = self.variables.iter().rev().find(|(n, _)| n == name).map(|(_, value)| value.clone());
-        found.ok_or_else(|| self.fail(pos, &format!("undefined variable {name:?}")))
+        let found = self.variables.iter().rev().find(|(n, _)| n == name);
+        found.map(|(_, value)| value.clone()).ok_or_else(|| self.fail(pos, &format!("undefined variable {name:?}")))
     }
 
     fn expr(&mut self, expr: &Expr, dot: &Val) -> Outcome<Val> {

@@ -59,7 +59,7 @@ const TABLE: &[(&str, usize, usize, Function)] = &[
     ("print", 0, MANY, |a| Ok(Val::str(format::sprint(a)))),
     ("printf", 1, MANY, |a| Ok(Val::str(format::sprintf(str(a, 0)?, &a[1..])))),
     ("println", 0, MANY, |a| Ok(Val::str(a.iter().map(format::display).collect::<Vec<_>>().join(" ") + "\n"))),
-    ("quote", 0, MANY, |a| Ok(Val::str(each(a, |s| format::quote(s))))),
+    ("quote", 0, MANY, |a| Ok(Val::str(each(a, format::quote)))),
     ("replace", 3, 3, |a| Ok(Val::str(str(a, 2)?.replace(str(a, 0)?, str(a, 1)?)))),
     ("required", 2, 2, required),
     ("semverCompare", 2, 2, |a| semver::compare(str(a, 0)?, str(a, 1)?).map(Val::Bool)),
