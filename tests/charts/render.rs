@@ -88,7 +88,7 @@ async fn we_render_what_helm_renders() {
     let mut random = Random(seed | 1);
     let (mut pairs, mut failures) = (vec![], 0);
     for turn in 0..count {
-        let text = if turn < FIXED.len() { FIXED[turn].to_owned() } else { random.values() };
+        let text = FIXED.get(turn).map_or_else(|| random.values(), |text| (*text).to_owned());
         let (release, monitoring) = (*random.pick(&["karpenter", "harbor"]), random.below(2) == 0);
         let file = dir.path().join("values.yaml");
         std::fs::write(&file, &text).unwrap();
