@@ -70,6 +70,17 @@ pub async fn apply(
     retry(deadline, || async { api.patch(object.name, &parameters, &patch).await.map_err(|e| from_kube(object.action("apply"), e)) }).await
 }
 
+/// Changes an object by a merge patch: one PATCH. With `metadata.resourceVersion` in it, only that very version.
+///
+/// # Errors
+/// [`Kind::Conflict`] where it is of another version, else as [`apply`].
+pub async fn merge(client: &kube::Client, object: &Object<'_>, patch: &serde_json::Value, how: Apply<'_>, deadline: Instant) -> Result<DynamicObject, Error> {
+    let Apply { manager, force: _, dry_run } = how;
+    let parameters = PatchParams { dry_run, force: false, field_manager: Some(manager.to_owned()), field_validation: None };
+    let (api, patch) = (object.api(client), Patch::Merge(patch));
+    retry(deadline, || async { api.patch(object.name, &parameters, &patch).await.map_err(|e| from_kube(object.action("apply"), e)) }).await
+}
+
 /// The object; `None` where it is absent for sure.
 ///
 /// # Errors

@@ -73,7 +73,8 @@ impl Target {
     }
 }
 
-fn manager(force: bool) -> Apply<'static> {
+/// As our field manager.
+pub(super) fn manager(force: bool) -> Apply<'static> {
     Apply { manager: FIELD_MANAGER, force, dry_run: false }
 }
 
@@ -112,8 +113,8 @@ impl<K: Kind> Resource for ApiObject<K> {
     fn read(&self, request: ReadRequest) -> BoxFuture<'_, ReadResponse> {
         async move {
             let ReadRequest { current_state, private } = request;
-            match self.refresh(&current_state).await {
-                Ok(new_state) => ReadResponse { new_state, private, diagnostics: Diagnostics::default() },
+            match self.refresh(&current_state, &private).await {
+                Ok((new_state, private)) => ReadResponse { new_state, private, diagnostics: Diagnostics::default() },
                 Err(error) if error.kind == ErrorKind::ConfigUnknown => {
                     let mut diagnostics = Diagnostics::default();
                     let name = current_state.attr("name").as_str().unwrap_or_default();
@@ -175,6 +176,9 @@ impl<K: Kind> ApiObject<K> {
         if !prior.is_null() && planned != prior {
             mark_unknown(&mut planned, K::STATUS);
         }
+        if !prior.is_null() && requires_replace.is_empty() {
+            diagnostics.extend(self.warn(&prior, &config, &planned, &private));
+        }
         private.set = self.set_by(&config);
         // the plan at apply has nothing of this, so it can only be compared, not planned
         private.cluster = prior.attr("cluster_name").as_str().filter(|_| !requires_replace.is_empty()).map(str::to_owned);
@@ -234,33 +238,15 @@ impl<K: Kind> ApiObject<K> {
             body["metadata"]["uid"] = json!(uid);
         }
         target.connection.reads.written(&target.resource);
-        let applied = match kubernetes::apply(&target.client, &target.object(), &body, manager(false), deadline).await {
-            Err(conflict) if conflict.kind == ErrorKind::Conflict && planned.attr("force_conflicts").as_bool() != Some(false) => {
-                self.take_back(&target, &body, &request, conflict, deadline).await
-            }
-            other => other,
-        };
-        let object = applied.map_err(|error| self.refused(error, planned))?;
+        let object = self.change(&target, &request, &body, deadline).await?;
         Ok(self.settle(request, object, &target, deadline, "update").await)
-    }
-
-    /// Fields that another manager changed are ours again, if they are still as the plan showed them.
-    async fn take_back(&self, target: &Target, body: &Json, request: &ApplyRequest, conflict: Error, deadline: Instant) -> Result<DynamicObject, Error> {
-        let Some(live) = kubernetes::get(&target.client, &target.object(), deadline).await? else { return Err(conflict) };
-        let mut seen = self.observe(&live, &request.prior_state, &target.connection.cluster, false);
-        for status in K::STATUS {
-            seen.set(status, request.prior_state.attr(status).clone());
-        }
-        if seen != request.prior_state {
-            return Err(conflict.remedy("The object changed after it was planned. Plan again to see what it is now."));
-        }
-        kubernetes::apply(&target.client, &target.object(), body, manager(true), deadline).await
     }
 
     /// Waits for readiness and completes the planned state.
     async fn settle(&self, request: ApplyRequest, applied: DynamicObject, target: &Target, deadline: Instant, what: &str) -> ApplyResponse {
         let mut private = Private::decode(&request.planned_private);
-        private.uid.clone_from(&applied.metadata.uid);
+        (private.uid, private.imported) = (applied.metadata.uid.clone(), false);
+        self.remember(&mut private, &applied, &Value::Null, &Placeholders::of(&target.connection.cluster));
         let mut diagnostics = Diagnostics::default();
         let mut live = Arc::new(applied);
         let generation = live.metadata.generation;
@@ -291,11 +277,12 @@ impl<K: Kind> ApiObject<K> {
         ApplyResponse { new_state: convert::settle(&request.planned_state, &observed), private: private.encode(), diagnostics }
     }
 
-    async fn refresh(&self, state: &Value) -> Result<Value, Error> {
+    /// The state and what is kept beside it, of what is there now.
+    async fn refresh(&self, state: &Value, private: &[u8]) -> Result<(Value, Vec<u8>), Error> {
         let connection = match self.connect(state.attr("cluster_name")).await {
             Err(error) if error.kind == ErrorKind::NotFound => {
                 self.connections.confirm_gone(state.attr("cluster_arn").as_str().unwrap_or_default()).await?;
-                return Ok(Value::Null);
+                return Ok((Value::Null, vec![]));
             }
             other => other?,
         };
@@ -307,7 +294,11 @@ impl<K: Kind> ApiObject<K> {
             Err(error) if is_kind_missing(&error) => None,
             other => other?,
         };
-        Ok(live.map_or(Value::Null, |live| self.observe(&live, state, &connection.cluster, false)))
+        let Some(live) = live else { return Ok((Value::Null, vec![])) };
+        let seen = self.observe(&live, state, &connection.cluster, false);
+        let mut private = Private::decode(private);
+        self.remember(&mut private, &live, &seen, &Placeholders::of(&connection.cluster));
+        Ok((seen, private.encode()))
     }
 
     async fn delete(&self, prior: &Value, private: &[u8]) -> Result<ApplyResponse, Diagnostics> {
@@ -345,7 +336,8 @@ impl<K: Kind> ApiObject<K> {
         };
         let prior = Value::object([("cluster_name", choice)]);
         let state = self.observe(&live, &prior, &connection.cluster, true);
-        let private = Private { uid: live.metadata.uid.clone(), ..Private::default() };
+        let mut private = Private { uid: live.metadata.uid.clone(), imported: true, ..Private::default() };
+        self.remember(&mut private, &live, &state, &Placeholders::of(&connection.cluster));
         Ok(ImportResponse { state, private: private.encode(), diagnostics: Diagnostics::default() })
     }
 
@@ -376,7 +368,7 @@ impl<K: Kind> ApiObject<K> {
     }
 
     fn body_for(&self, request: &ApplyRequest, cluster: &Cluster) -> Result<Json, Error> {
-        let placeholders = Placeholders { cluster_name: cluster.name.clone(), ext_account_id: cluster.account_id.clone() };
+        let placeholders = Placeholders::of(cluster);
         let body = self.body(&request.config, &request.planned_state, &placeholders);
         if cluster.name.is_empty() && self.body(&request.config, &request.planned_state, &Placeholders { cluster_name: "?".into(), ..placeholders }) != body {
             let name = request.planned_state.attr("name").as_str().unwrap_or_default();
@@ -392,7 +384,7 @@ impl<K: Kind> ApiObject<K> {
     }
 
     /// Each field that the API server refused, at its attribute.
-    fn refused(&self, error: Error, planned: &Value) -> Diagnostics {
+    pub(super) fn refused(&self, error: Error, planned: &Value) -> Diagnostics {
         if error.causes.is_empty() {
             return error.into();
         }

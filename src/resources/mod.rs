@@ -5,6 +5,7 @@ pub mod bundle;
 mod bundle_ends;
 mod bundle_steps;
 mod cron;
+mod drift;
 mod feasibility;
 pub mod formats;
 mod kubelet;
@@ -18,8 +19,10 @@ mod nodeclass_rules;
 pub mod nodepool;
 mod nodepool_rules;
 pub mod object;
+mod ownership;
 pub mod placeholders;
 mod removal;
+mod update;
 
 use std::sync::Arc;
 

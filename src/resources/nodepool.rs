@@ -14,6 +14,7 @@ use super::object::{Common, Kind};
 use super::{formats, metadata::Metadata};
 use crate::tofu::convert;
 use crate::tofu::diagnostics::Diagnostics;
+use crate::tofu::path::{Path, Step};
 use crate::tofu::schema::Schema;
 use crate::tofu::value::Value;
 
@@ -52,6 +53,7 @@ struct Toleration {
 #[serde(rename_all = "camelCase")]
 pub struct NodePoolSpec {
     /// When and how nodes may be removed or replaced.
+    #[schemars(extend("x-tofu" = {"server_default": [{"consolidateAfter": "0s", "consolidationPolicy": "WhenEmptyOrUnderutilized"}]}))]
     pub disruption: Option<Disruption>,
     /// Most resources that all nodes of the pool may have together, e.g. `{ cpu = "1000", memory = "4000Gi" }`.
     #[schemars(extend("x-tofu" = {"values": "quantity", "keys": "label_key", "open": true}))]
@@ -310,6 +312,16 @@ impl Kind for NodePoolKind {
             _ => tolerations(taints),
         };
         planned.set("tolerations", tolerations);
+    }
+
+    /// The API's list of requirements holds the blocks first, then the map's entries.
+    fn locate(field: &[Step], planned: &Value) -> Option<Path> {
+        let path = ["spec", "template", "spec", "requirements"].map(|key| Step::Attribute(key.to_owned()));
+        let Some([Step::Index(index), ..]) = field.strip_prefix(path.as_slice()) else { return None };
+        let template = planned.attr("template").first();
+        let blocks = template.attr("requirement").items().len();
+        let (key, _) = template.attr("requirements").entries().nth(index.checked_sub(blocks)?)?;
+        Some(Path::attribute("template").index(0).child("requirements").key(key))
     }
 
     fn observe_outputs(live: &Json) -> Vec<(&'static str, Json)> {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use super::manifest;
+use super::ownership::{self, Field, Handover};
 use super::placeholders::{self, Placeholders};
 use crate::error::{Error, Kind as ErrorKind};
 use crate::provider::{Cluster, Connections};
@@ -104,6 +105,12 @@ pub struct Private {
     pub uid: Option<String>,
     /// Of a replacement's first plan, for the second one, which has no prior: the cluster of the object that goes.
     pub cluster: Option<String>,
+    /// What other field managers had set when we last looked.
+    pub foreign: Vec<Field>,
+    /// Nothing was written since the object was imported or moved here.
+    pub imported: bool,
+    /// What passes to us at the first write after that.
+    pub handover: Option<Handover>,
 }
 
 impl Private {
@@ -173,7 +180,8 @@ impl<K: Kind> ApiObject<K> {
 
     /// The plan of a create or an update, without what a connection adds.
     pub fn plan_value(&self, prior: &Value, config: &Value, private: &Private) -> Value {
-        let was_set = |path: &Path| private.set.contains(&path.to_string());
+        // an object stays in its cluster, whether or not the configuration goes on naming it
+        let was_set = |path: &Path| *path != Path::attribute("cluster_name") && private.set.contains(&path.to_string());
         let block = &self.schema.block;
         let mut planned = plan::plan(block, prior, config, &was_set);
         if config.attr("manifest").is_null() {
@@ -245,7 +253,7 @@ impl<K: Kind> ApiObject<K> {
     }
 
     fn observe_arguments(&self, live: &DynamicObject, prior: &Value, cluster: &Cluster, import: bool) -> Value {
-        let placeholders = Placeholders { cluster_name: cluster.name.clone(), ext_account_id: cluster.account_id.clone() };
+        let placeholders = Placeholders::of(cluster);
         let resolve = |text: &str| placeholders.resolve(text);
         let mut json = serde_json::to_value(live).unwrap_or_default();
         if import {
@@ -281,11 +289,26 @@ impl<K: Kind> ApiObject<K> {
 
     /// The attribute that an API server's field path is about.
     pub fn locate(&self, field: &str, planned: &Value) -> Option<Path> {
+        self.locate_steps(&parse_field(field), planned)
+    }
+
+    /// The same for a path in steps.
+    pub fn locate_steps(&self, steps: &[Step], planned: &Value) -> Option<Path> {
         if !planned.attr("manifest").is_null() {
             return Some(Path::attribute("manifest"));
         }
-        let steps = parse_field(field);
-        K::locate(&steps, planned).or_else(|| locate(&self.schema.block, &steps, Path::root()))
+        K::locate(steps, planned).or_else(|| locate(&self.schema.block, steps, Path::root()))
+    }
+
+    /// What is to be remembered of a live object beside its state.
+    pub fn remember(&self, private: &mut Private, live: &DynamicObject, state: &Value, placeholders: &Placeholders) {
+        if private.uid != live.metadata.uid {
+            // made anew by somebody else: theirs until we write it
+            private.imported |= private.uid.is_some();
+            private.uid.clone_from(&live.metadata.uid);
+        }
+        private.foreign = ownership::foreign(live);
+        private.handover = private.imported.then(|| self.handover(live, &self.body(state, placeholders))).flatten();
     }
 }
 
@@ -337,10 +360,9 @@ fn resolve(json: &mut Json, replace: &dyn Fn(&str) -> String) {
 
 /// What Karpenter, kubectl and Helm keep in an object's metadata is not the user's to declare.
 fn leave_out_foreign_metadata(json: &mut Json) {
-    const FOREIGN: [&str; 4] = ["karpenter.sh/", "karpenter.k8s.aws/", "kubectl.kubernetes.io/", "meta.helm.sh/"];
     for place in ["annotations", "labels"] {
         let Some(entries) = json["metadata"][place].as_object_mut() else { continue };
-        entries.retain(|key, _| !FOREIGN.iter().any(|prefix| key.starts_with(prefix)));
+        entries.retain(|key, _| !ownership::FOREIGN_KEYS.iter().any(|prefix| key.starts_with(prefix)));
         if entries.is_empty() {
             json["metadata"][place] = Json::Null;
         }
@@ -381,18 +403,22 @@ fn collect_set(block: &Block, config: &Value, path: &Path, paths: &mut Vec<Strin
     }
 }
 
-/// `spec.limits[cpu]` and `spec.template.spec.taints[0].key` as steps.
+/// `spec.limits[cpu]`, `spec.template.metadata.labels[a.b/c]` and `spec.template.spec.taints[0].key` as steps.
 fn parse_field(field: &str) -> Vec<Step> {
     let mut steps = Vec::new();
-    for part in field.trim_start_matches('.').split('.') {
-        let (name, rest) = part.split_at(part.find('[').unwrap_or(part.len()));
-        if !name.is_empty() {
-            steps.push(Step::Attribute(name.to_owned()));
-        }
-        for index in rest.split('[').filter_map(|i| i.strip_suffix(']')) {
-            steps.push(index.parse().map_or_else(|_| Step::Key(index.trim_matches('"').to_owned()), Step::Index));
+    let mut rest = field;
+    while !rest.is_empty() {
+        if let Some((inner, after)) = rest.strip_prefix('[').and_then(|r| r.split_once(']')) {
+            steps.push(inner.parse().map_or_else(|_| Step::Key(inner.trim_matches('"').to_owned()), Step::Index));
+            rest = after;
+        } else {
+            rest = rest.strip_prefix('.').unwrap_or(rest);
+            let end = rest.find(['.', '[']).filter(|end| *end > 0).unwrap_or(rest.len());
+            steps.push(Step::Attribute(rest[..end].to_owned()));
+            rest = &rest[end..];
         }
     }
+    steps.retain(|step| *step != Step::Attribute(String::new()));
     steps
 }
 
@@ -410,8 +436,11 @@ fn locate(block: &Block, field: &[Step], path: Path) -> Option<Path> {
     }
     let attribute = block.attributes.iter().find(|a| starts(&a.json))?;
     let path = path.child(&attribute.name);
-    Some(match field.get(attribute.json.len()) {
-        Some(Step::Key(key) | Step::Attribute(key)) => path.key(key),
+    let rest = &field[attribute.json.len()..];
+    Some(match rest.first() {
+        Some(Step::Key(key)) => path.key(key),
+        // a key with dots, as conflicts name it
+        Some(Step::Attribute(_)) => path.key(rest.iter().filter_map(Step::as_name).collect::<Vec<_>>().join(".")),
         Some(Step::Index(i)) => path.index(*i),
         None => path,
     })

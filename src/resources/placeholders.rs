@@ -1,5 +1,6 @@
 //! `{{ cluster_name }}` and `{{ ext_account_id }}`: known only when applied, so state keeps the text.
 
+use crate::provider::Cluster;
 use crate::tofu::schema::Text;
 use crate::tofu::value::Value;
 
@@ -16,6 +17,11 @@ pub struct Placeholders {
 }
 
 impl Placeholders {
+    /// What they stand for in a cluster.
+    pub fn of(cluster: &Cluster) -> Self {
+        Placeholders { cluster_name: cluster.name.clone(), ext_account_id: cluster.account_id.clone() }
+    }
+
     /// The text with the known words replaced; an unknown word stays as it is.
     pub fn resolve(&self, text: &str) -> String {
         let mut resolved = String::new();

@@ -13,6 +13,16 @@ pub enum Step {
     Key(String),
 }
 
+impl Step {
+    /// The attribute's name or the map's key.
+    pub fn as_name(&self) -> Option<&str> {
+        match self {
+            Step::Attribute(name) | Step::Key(name) => Some(name),
+            Step::Index(_) => None,
+        }
+    }
+}
+
 /// A path from the resource's root, printed as in HCL: `template[0].requirement[1].key`, `limits["cpu"]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Path(pub Vec<Step>);

@@ -11,11 +11,13 @@
 // every test binary compiles this module and uses its own part of it
 #![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod karpenter;
 mod lab;
 mod outcome;
 mod proxy;
 mod tofu;
 
+pub use karpenter::Condition;
 pub use lab::{Lab, Options, lab_home};
 pub use outcome::{Diagnostic, Outcome, Plan};
 pub use proxy::{Call, Fault, Proxy};
