@@ -52,7 +52,7 @@ impl Bodies {
 impl<K: Kind> ApiObject<K> {
     /// The objects that a change amounts to.
     pub fn bodies(&self, prior: &Value, config: &Value, planned: &Value, placeholders: &Placeholders) -> Bodies {
-        let [prior, config, planned] = [prior, config, planned].map(|value| self.body(value, placeholders));
+        let [prior, config, planned] = [(prior, prior), (config, planned), (planned, planned)].map(|(said, rest)| self.body(said, rest, placeholders));
         Bodies { prior, config, planned }
     }
 

@@ -43,7 +43,7 @@ impl<K: Kind> ApiObject<K> {
         }
         let of_object = dynamic(&request.source_state["object"]).and_then(|o| o["metadata"]["uid"].as_str().map(str::to_owned));
         let uid = of_object.or_else(|| request.source_state["uid"].as_str().map(str::to_owned));
-        let private = Private { uid, ..Private::default() };
+        let private = Private { uid, imported: true, ..Private::default() };
         Ok(ImportResponse { state, private: private.encode(), ..ImportResponse::default() })
     }
 

@@ -230,15 +230,6 @@ impl<K: Kind> ApiObject<K> {
 
     /// The state of a live object, seen through a prior or planned one.
     pub fn observe(&self, live: &DynamicObject, prior: &Value, cluster: &Cluster, import: bool) -> Value {
-        let mut state = self.observe_live(live, prior, cluster, import);
-        // ours alone: the object does not hold them
-        for name in ["force_conflicts", "timeouts"].into_iter().filter(|_| !import) {
-            state.set(name, prior.attr(name).clone());
-        }
-        state
-    }
-
-    fn observe_live(&self, live: &DynamicObject, prior: &Value, cluster: &Cluster, import: bool) -> Value {
         let block = &self.schema.block;
         let Some(text) = prior.attr("manifest").as_str() else { return self.observe_arguments(live, prior, cluster, import) };
         let Ok(manifest) = manifest::read::<K>(block, text, prior) else { return self.observe_arguments(live, prior, cluster, import) };
@@ -308,7 +299,7 @@ impl<K: Kind> ApiObject<K> {
             private.uid.clone_from(&live.metadata.uid);
         }
         private.foreign = ownership::foreign(live);
-        private.handover = private.imported.then(|| self.handover(live, &self.body(state, placeholders))).flatten();
+        private.handover = private.imported.then(|| self.handover(live, &self.body(state, state, placeholders))).flatten();
     }
 }
 

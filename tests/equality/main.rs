@@ -185,7 +185,7 @@ impl<K: Kind> Test<K> {
     async fn edited(&self, kept: Kept, config: &Value, name: &str, random: &mut Random, at: &str, passed: &mut u64) -> Kept {
         let Some((edit, leaf)) = self.another_leaf(config, name, random) else { return kept };
         let placeholders = Placeholders { cluster_name: self.lab.cluster_name().to_owned(), ext_account_id: self.lab.account_id().to_owned() };
-        let [before, wanted] = [config, &edit].map(|config| self.types.body(config, &placeholders));
+        let [before, wanted] = [config, &edit].map(|config| self.types.body(config, config, &placeholders));
         let live = || self.lab.kubectl(&["get", self.resource, name]);
         let original = live();
         let patch = merge_patch(&before, &wanted).to_string();
@@ -249,7 +249,7 @@ impl<K: Kind> Test<K> {
             let Some(other) = self.valid(name, random) else { continue };
             let Some((changed, leaf)) = leaves::exchange_one(&self.schema.block, config, &other, random) else { continue };
             let plain = Placeholders { cluster_name: "c".into(), ext_account_id: "a".into() };
-            let bodies = [config, &changed].map(|c| self.types.body(c, &plain));
+            let bodies = [config, &changed].map(|c| self.types.body(c, c, &plain));
             if bodies[0] != bodies[1] && self.types.check(&changed).0.is_empty() {
                 return Some((changed, leaf));
             }
