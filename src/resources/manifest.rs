@@ -241,7 +241,7 @@ fn align(written: &Json, live: Json) -> Json {
             aligned.extend(new);
             Json::Array(aligned)
         }
-        (written, Json::String(text)) if written.is_number() && written.to_string() == text => written.clone(),
+        (Json::Number(number), Json::String(text)) if number.to_string() == text => Json::Number(number.clone()),
         (_, live) => live,
     }
 }
