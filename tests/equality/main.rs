@@ -8,19 +8,15 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod driver;
-#[path = "../oracle/generate.rs"]
 #[allow(dead_code)]
 mod generate;
 mod leaves;
 #[path = "../common/plugin.rs"]
 #[allow(dead_code)]
 mod plugin;
-#[path = "../oracle/random.rs"]
 mod random;
-#[path = "../oracle/refinements.rs"]
 #[allow(dead_code)]
 mod refinements;
-#[path = "../oracle/samples.rs"]
 mod samples;
 
 use std::sync::Arc;
