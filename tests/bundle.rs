@@ -237,6 +237,46 @@ fn a_bundle_that_disappeared_is_planned_anew() {
     assert_eq!(tofu.plan().ok().changes(), [format!("{ADDRESS}: create")]);
     tofu.apply().ok();
     tofu.plan().empty();
+
+    // the cluster goes: what does not go with it is still the bundle's, and a destroy removes it
+    lab.boto3("eks.delete_cluster(name=cluster)");
+    let plan = tofu.plan().empty();
+    assert!(plan.outcome.warnings().iter().any(|w| w.summary.contains("cluster is gone")), "{:#?}", plan.outcome.warnings());
+    tofu.destroy().ok();
+    let left = "result = [r['RoleName'] for r in iam.list_roles()['Roles'] if 'karpenter' in r['RoleName']] + sqs.list_queues().get('QueueUrls', []) + events.list_rules()['Rules']";
+    assert_eq!(lab.boto3(left), json!([]));
+}
+
+#[test]
+fn an_import_finds_the_names_that_were_chosen_and_a_namespace_moves_in_place() {
+    let lab = lab("quartz");
+    let arguments = |namespace: &str| {
+        format!(
+            "  namespace = \"{namespace}\"\n  service_account = \"autoscaler\"\n  controller_role {{\n    name = \"mine\"\n    path = \"/platform/\"\n  }}\n  interruption_queue {{\n    name = \"mine\"\n  }}\n"
+        )
+    };
+    let tofu = Tofu::new(&lab, &whole(&lab, &arguments("kube-system"), ""));
+    tofu.apply().ok();
+    let inventory = lab.inventory();
+    let imported = Tofu::new(&lab, &whole(&lab, &arguments("kube-system"), ""));
+    imported.import(ADDRESS, "quartz").ok();
+    let (made, found) = (tofu.resource(ADDRESS), imported.resource(ADDRESS));
+    for name in ["controller_role_arn", "queue_arn", "queue_url", "service_account", "version", "objects", "ready", "node_role_arn"] {
+        assert_eq!(found[name], made[name], "{name}");
+    }
+    imported.apply().ok();
+    imported.plan().empty();
+    assert_eq!(lab.inventory(), inventory, "an import leads to no change");
+
+    lab.kubectl_text(&["create", "namespace", "karpenter"]);
+    tofu.write("main.tf", &whole(&lab, &arguments("karpenter"), ""));
+    assert_eq!(tofu.plan().ok().changes(), [format!("{ADDRESS}: update")]);
+    tofu.apply_planned().ok();
+    tofu.plan().empty();
+    assert!(lab.exists(&["-n", "karpenter", "deployment", "karpenter"]) && !lab.exists(&["-n", "kube-system", "deployment", "karpenter"]));
+    let namespaces = "result = [a['namespace'] for a in eks.list_pod_identity_associations(clusterName=cluster)['associations']]";
+    assert_eq!(lab.boto3(namespaces), json!(["karpenter"]));
+    tofu.destroy().ok();
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What Karpenter runs on the cluster: nodes that a destroy would orphan.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
@@ -52,6 +53,15 @@ pub async fn delete_all(client: &kube::Client, deadline: Instant) -> Result<(), 
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
+}
+
+/// The roles that node classes name.
+///
+/// # Errors
+/// What the API server says.
+pub async fn roles(client: &kube::Client, deadline: Instant) -> Result<BTreeSet<String>, Error> {
+    let classes = of_ours(client, &classes(), deadline).await?;
+    Ok(classes.iter().filter_map(|class| class.data["spec"]["role"].as_str().map(str::to_owned)).collect())
 }
 
 async fn in_use(client: &kube::Client, claims_only: bool, deadline: Instant) -> Result<Vec<String>, Error> {

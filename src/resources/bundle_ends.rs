@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use serde_json::{Value as Json, json};
 use tokio::time::Instant;
 
 use super::bundle::Bundle;
 use super::bundle_steps::{deadline, is_cluster_gone, known, map};
+use crate::bundle::association;
 use crate::bundle::chart;
 use crate::bundle::context::{Context, Tags};
-use crate::bundle::desired::Place;
+use crate::bundle::desired::{Association, Place};
+use crate::bundle::names::{QUEUE_LIMIT, ROLE_LIMIT, within};
 use crate::bundle::nodes;
 use crate::bundle::observe::{self, CRDS_STAY, MISSING, NOT_MANAGED, Observed};
 use crate::bundle::plan;
@@ -74,23 +77,14 @@ impl Bundle {
         if here { Ok(connection) } else { Err(gone.remedy(format!("Set the provider's region to {} and use credentials of {}.", place.region, place.account))) }
     }
 
-    /// A finished bundle with the default names, by its cluster's name or ARN.
+    /// A finished bundle, by its cluster's name or ARN: the release in kube-system leads to the names that it was made with.
     pub(super) async fn take_in(&self, id: &str) -> Result<ImportResponse, Error> {
         let connection = self.connections.connect(id).await?;
-        let mut state = convert::from_json(&self.schema.block.ty(), &serde_json::json!({}));
-        for block in &self.schema.block.blocks {
-            state.set(&block.name, Value::List(vec![]));
-        }
-        for (name, value) in [("namespace", "kube-system"), ("service_account", "karpenter"), ("credentials", "pod_identity")] {
-            state.set(name, Value::from(value));
-        }
-        state.set("force_destroy", Value::from(false));
-        state.set("cluster_name", Value::from(connection.cluster.name.clone()));
-        state.set("cluster_arn", Value::from(connection.cluster.arn.clone()));
         let session = self.session(&connection).await?;
-        let release = helm::read(&session.client, "kube-system", "karpenter").await?;
-        if let Some(record) = release.as_ref().and_then(helm::Release::live) {
-            state.set("version", Value::from(record.chart_version()));
+        let found = found(&connection, &session.client, Instant::now() + IMPORT).await?;
+        let mut state = convert::from_json(&self.schema.block.ty(), &found);
+        for block in self.schema.block.blocks.iter().filter(|block| found.get(&block.name).is_none()) {
+            state.set(&block.name, Value::List(vec![]));
         }
         let mut record = Record { complete: true, ..Record::default() };
         let target = self.target(connection, &state, &record, Instant::now() + IMPORT).await?;
@@ -110,6 +104,54 @@ impl Bundle {
         plan::outputs(desired).into_iter().for_each(|(name, value)| state.set(name, value));
         Ok(ImportResponse { state, private: record.write(), ..ImportResponse::default() })
     }
+}
+
+/// What the cluster tells of a bundle's arguments, as the state's JSON; names that are the default ones are left out.
+async fn found(connection: &Connection, client: &kube::Client, deadline: Instant) -> Result<Json, Error> {
+    let cluster = &connection.cluster;
+    let mut state = json!({
+        "cluster_name": cluster.name,
+        "cluster_arn": cluster.arn,
+        "namespace": "kube-system",
+        "service_account": "karpenter",
+        "credentials": "pod_identity",
+        "force_destroy": false,
+    });
+    let Some(place) = Place::of_arn(&cluster.arn) else { return Ok(state) };
+    let release = helm::read(client, "kube-system", "karpenter").await?;
+    if let Some(record) = release.as_ref().and_then(helm::Release::live) {
+        let config = Json::Object(record.config());
+        state["version"] = json!(record.chart_version());
+        if let Some(name) = config.pointer("/serviceAccount/name").and_then(Json::as_str) {
+            state["service_account"] = json!(name);
+        }
+        match config.pointer("/settings/interruptionQueue").and_then(Json::as_str) {
+            None | Some("") => state["interruption_queue"] = json!([{"enabled": false}]),
+            Some(name) if *name == within(QUEUE_LIMIT, &place.cluster, "-karpenter") => {}
+            Some(name) => state["interruption_queue"] = json!([{"name": name}]),
+        }
+    }
+    let account = Association {
+        namespace: "kube-system".into(),
+        service_account: state["service_account"].as_str().unwrap_or_default().to_owned(),
+        role_arn: String::new(),
+    };
+    if let Some(live) = association::observe(&connection.aws, &cluster.name, &account, None).await? {
+        let path_and_name = live.role_arn.split_once(":role").map_or("", |(_, rest)| rest);
+        let (path, name) = path_and_name.rsplit_once('/').unwrap_or_default();
+        let default = within(ROLE_LIMIT, &place.cluster, "-karpenter-controller");
+        let path = (!path.is_empty()).then(|| format!("{path}/"));
+        if name != default || path.is_some() {
+            state["controller_role"] = json!([{"name": name, "path": path}]);
+        }
+    }
+    let roles = nodes::roles(client, deadline).await?;
+    if let [role] = roles.iter().collect::<Vec<_>>()[..]
+        && *role != within(ROLE_LIMIT, &place.cluster, "-karpenter-node-role")
+    {
+        state["node_role"] = json!([{"name": role}]);
+    }
+    Ok(state)
 }
 
 /// What an import makes the bundle's: everything that is there, but not a node role and its access entry that nobody tagged.
