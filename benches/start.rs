@@ -49,6 +49,7 @@ async fn main() {
     let mib = |kib: u64| kib as f64 / 1024.0;
     println!("{:<24} {:>7.1} MiB {:>11.1}   40 MB at 1,000 pools", "peak memory", mib(peak), mib(peak) / mib(nothing_kib));
     println!("{:<24} {:>7.1} MiB {:>11}   30 MB", "binary", mib(size >> 10), "");
+    assert!(size <= 30_000_000, "the binary is over its budget: {size} bytes");
 }
 
 async fn start(binary: &str) -> Sample {
