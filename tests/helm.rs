@@ -13,6 +13,7 @@ use karpenter::Kind;
 use karpenter::helm::{self, Capabilities, Chart, Desired, Release, values};
 use kube::Client;
 use serde_json::{Value, json};
+use sha2::Digest as _;
 
 /// A namespace, a release of the same name in it, and a client to the API server. Every test has its own: they share a cluster.
 struct Case {
@@ -313,9 +314,9 @@ async fn failures_leave_a_failed_record_and_the_next_apply_heals() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn crds_are_applied_kept_and_never_taken_from_a_live_release() {
-    let lab = common::Lab::start(common::Options { karpenter_ready: false, ..Default::default() });
-    let client = client(&lab, lab.var("CLUSTER_ENDPOINT")).await;
-    let crds = chart(&lab, "1.14.1").await.crds().unwrap();
+    let lab = Lab::shared();
+    let client = client(lab, lab.var("CLUSTER_ENDPOINT")).await;
+    let crds = chart(lab, "1.14.1").await.crds().unwrap();
     assert!(crds.len() >= 3);
     helm::apply_crds(&client, &crds, "kube-system", false).await.unwrap();
     assert!(helm::read_crds(&client, &crds).await.unwrap().iter().all(|crd| crd.drift == "in sync"));
@@ -342,7 +343,7 @@ async fn crds_are_applied_kept_and_never_taken_from_a_live_release() {
     assert_eq!(error.kind, Kind::AlreadyExists);
     assert!(error.action.contains("kube-system/karpenter-crd"), "{error}");
     helm::apply_crds(&client, &crds, "kube-system", true).await.unwrap();
-    assert_eq!(lab.helm(&["list", "-A", "-a", "-q"]), "", "its record is retired");
+    assert_eq!(lab.helm(&["list", "-n", "kube-system", "-a", "-q"]), "", "its record is retired");
     assert_eq!(helm::crd_owners(&client, &crds).await.unwrap().len(), crds.len());
     assert!(lab.exists(&["crd", "nodepools.karpenter.sh"]));
 }
@@ -367,23 +368,25 @@ async fn charts_come_from_registries_directories_and_archives() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_corrupt_chart_is_refused_by_its_digest() {
-    // a lab of its own: the registry's store is broken on purpose
-    let lab = common::Lab::start(common::Options::default());
-    let blobs = lab.dir().join("registry/docker/registry/v2/blobs/sha256");
-    let mut broken = 0;
-    for prefix in std::fs::read_dir(blobs).unwrap().flatten() {
-        for blob in std::fs::read_dir(prefix.path()).unwrap().flatten() {
-            let path = blob.path().join("data");
-            let mut bytes = std::fs::read(&path).unwrap();
-            if bytes.starts_with(&[0x1f, 0x8b]) {
-                let last = bytes.len() - 9;
-                bytes[last] ^= 1;
-                std::fs::write(&path, bytes).unwrap();
-                broken += 1;
-            }
-        }
-    }
-    assert!(broken >= 2);
-    let error = helm::registry::pull(&lab.chart_repository(), "karpenter", Some("1.14.1"), None).await.unwrap_err();
+    let lab = Lab::shared();
+    let dir = tempfile::tempdir().unwrap();
+    let version = "0.0.1-broken"; // of this test alone: blobs of equal content are one
+    let packaged = lab
+        .command("bash")
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/charts/package.sh"))
+        .arg(dir.path())
+        .arg(version)
+        .output()
+        .unwrap();
+    assert!(packaged.status.success(), "{packaged:?}");
+    let archive = std::fs::read(dir.path().join(format!("karpenter-{version}.tgz"))).unwrap();
+    let digest: String = sha2::Sha256::digest(&archive).iter().map(|byte| format!("{byte:02x}")).collect();
+    let blob = lab.dir().join(format!("registry/docker/registry/v2/blobs/sha256/{}/{digest}/data", &digest[..2]));
+    let mut bytes = std::fs::read(&blob).unwrap();
+    let last = bytes.len() - 9;
+    bytes[last] ^= 1;
+    std::fs::write(&blob, bytes).unwrap();
+    let error = helm::registry::pull(&lab.chart_repository(), "karpenter", Some(version), None).await.unwrap_err();
     assert!(error.kind == Kind::Invalid && error.message.contains("igest"), "{error:?}");
+    assert_eq!(helm::registry::newest(&lab.chart_repository(), "karpenter", None).await.unwrap(), "1.14.1", "no pre-release");
 }
