@@ -6,7 +6,7 @@ CARGO ?= cargo
 PROVIDER := $(CARGO_TARGET_DIR)/debug/terraform-provider-karpenter
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test check docs tools build bench
+.PHONY: help demo demo-down test matrix check docs tools build bench
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | while IFS='	' read -r t d; do printf '  make %-10s %s\n' "$$t" "$$d"; done
@@ -19,6 +19,9 @@ demo-down: ## destroy the demo's stack and stop its servers
 
 test: tools ## all tests, against real servers
 	$(CARGO) test --locked --no-fail-fast
+
+matrix: tools ## long random runs: 50,000 specs of each kind against a real API server, from a seed that is printed
+	DIFFERENTIAL_SEED=$${DIFFERENTIAL_SEED:-$$(date +%s)} DIFFERENTIAL_COUNT=$${DIFFERENTIAL_COUNT:-50000} $(CARGO) test --locked --test differential -- --nocapture
 
 check: ## rustfmt, clippy without warnings, generated files up to date
 	$(CARGO) fmt --all --check

@@ -35,7 +35,9 @@ impl Lab {
     /// A NodeClaim of a pool, owned by it, with Karpenter's finalizer.
     pub fn node_claim(&self, name: &str, pool: &str, class: &str, node: &str) {
         let owner = match self.try_kubectl(&["get", "nodepools.karpenter.sh", pool, "-o", "jsonpath={.metadata.uid}"]) {
-            (true, uid) => json!([{"apiVersion": "karpenter.sh/v1", "kind": "NodePool", "name": pool, "uid": uid, "blockOwnerDeletion": true}]),
+            (true, uid) => {
+                json!([{"apiVersion": "karpenter.sh/v1", "kind": "NodePool", "name": pool, "uid": uid, "blockOwnerDeletion": true}])
+            }
             (false, _) => json!([]),
         };
         let claim = json!({
@@ -75,7 +77,13 @@ impl Lab {
         if !verbs.is_empty() {
             let resources = "--resource=nodepools.karpenter.sh,ec2nodeclasses.karpenter.k8s.aws,nodeclaims.karpenter.sh";
             self.kubectl_text(&["create", "clusterrole", name, &format!("--verb={verbs}"), resources]);
-            self.kubectl_text(&["create", "clusterrolebinding", name, &format!("--clusterrole={name}"), &format!("--serviceaccount=default:{name}")]);
+            self.kubectl_text(&[
+                "create",
+                "clusterrolebinding",
+                name,
+                &format!("--clusterrole={name}"),
+                &format!("--serviceaccount=default:{name}"),
+            ]);
         }
         self.kubectl_text(&["create", "token", name]).trim().to_owned()
     }

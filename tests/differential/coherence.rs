@@ -16,7 +16,8 @@ pub fn nodepool(pool: &mut Value, random: &mut Random) {
     each(pool, "disruption", |disruption| {
         each(disruption, "budget", |budget| {
             if budget.attr("schedule").is_null() != budget.attr("duration").is_null() {
-                clear(budget, &["schedule", "duration"]);
+                budget.set("schedule", Value::from("@daily"));
+                budget.set("duration", Value::from("8h"));
             }
             let reasons = budget.attr("reasons").items();
             let unique = (0..reasons.len()).filter(|i| !reasons[..*i].contains(&reasons[*i])).map(|i| reasons[i].clone()).collect();

@@ -40,7 +40,7 @@ pub fn block(block: &Block, path: &str, random: &mut Random) -> Value {
     }
     for nested in block.blocks.iter().filter(|b| is_spec_block(b, path)) {
         let needed = nested.required_by_validate || nested.min_items > 0;
-        let count = match (needed || random.percent(35), nested.single) {
+        let count = match (needed || random.percent(55), nested.single) {
             (false, _) => 0,
             (true, true) => 1,
             (true, false) => 1 + random.below(3),

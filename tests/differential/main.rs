@@ -104,6 +104,8 @@ fn differ<K: Kind>(cohere: Coherence) {
         }
     }
     println!("{}: {count} specs of seed {seed} in {:.1?}: {totals:?}", K::KIND, started.elapsed());
+    let unseen: Vec<&str> = reasons::REASONS.iter().map(|r| r.name).filter(|name| !totals.contains_key(name)).collect();
+    println!("  reasons that it had no case for: {unseen:?}");
     for (why, cases) in wrong.iter().take(40) {
         println!("\n{} times: {why}", cases.len());
         let shortest = cases.iter().min_by_key(|case| case.body.to_string().len()).unwrap();

@@ -5,7 +5,7 @@ use karpenter::tofu::value::{Number, Value};
 
 use super::generate::{self, below, is_spec, is_spec_block};
 use super::random::Random;
-use super::words::{BAD, LENGTHS, NUMBERS, good};
+use super::words::{BAD, LENGTHS, NUMBERS, good, nearly};
 
 /// Changes one thing somewhere in a block.
 pub fn mutate(block: &Block, path: &str, value: &mut Value, random: &mut Random) {
@@ -67,7 +67,7 @@ fn worse(ty: &Type, constraints: &Constraints, path: &str, value: &Value, random
     let elements = constraints.elements.as_deref().unwrap_or(&plain);
     let inside = if path.ends_with("[]") { path.to_owned() } else { format!("{path}[]") };
     match ty {
-        Type::String => text(random),
+        Type::String => text(path, random),
         Type::Bool => Value::from(random.percent(50)),
         Type::Number => match random.below(12) {
             0 => Value::Number(Number::Decimal("1.5".to_owned())),
@@ -94,9 +94,10 @@ fn worse(ty: &Type, constraints: &Constraints, path: &str, value: &Value, random
         Type::Map(element) => {
             let mut entries: Vec<(String, Value)> = value.entries().map(|(k, v)| (k.clone(), v.clone())).collect();
             let at = random.below(entries.len());
-            let key = match (random.percent(40), text(random)) {
+            let keys = format!("{path}{{}}");
+            let key = match (random.percent(40), text(&keys, random)) {
                 (false, Value::String(bad)) => bad,
-                _ => (*random.one_of(good(&format!("{path}{{}}")))).to_owned(),
+                _ => (*random.one_of(good(&keys))).to_owned(),
             };
             match random.below(8) {
                 0 => entries.clear(),
@@ -119,7 +120,10 @@ fn sample(ty: &Type, path: &str) -> Value {
 }
 
 /// A bad text, a text that is good elsewhere, or a long one.
-fn text(random: &mut Random) -> Value {
+fn text(path: &str, random: &mut Random) -> Value {
+    if !nearly(path).is_empty() && random.percent(60) {
+        return Value::from(*random.one_of(nearly(path)));
+    }
     const ELSEWHERE: [&str; 12] = [
         "limits[]",
         "disruption.consolidate_after",

@@ -69,6 +69,61 @@ pub fn good(path: &str) -> &'static [&'static str] {
     }
 }
 
+/// Texts that are wrong, or nearly right, for one kind of attribute; none where any bad text does as well.
+pub fn nearly(path: &str) -> &'static [&'static str] {
+    let ends = |end: &str| path.ends_with(end);
+    match path {
+        "disruption.budget.schedule" => {
+            &["0 25 * * *", "0 0 30 2 *", "0 0 * * 7", "@dailyx", "@every 5m", "* * * * * *", "60 * * * *", "0 0 L * *"]
+        }
+        "disruption.budget.nodes" => &["101%", "010%", "99999999999", "-1", "1.5%", "%"],
+        "disruption.budget.duration" => &["90s", "1h30m5s", "30m1h", "9999999h", "1h 30m"],
+        "disruption.consolidate_after" | "template.expire_after" | "template.termination_grace_period" => {
+            &["30d", "1.5h", "never", "Never", "99999999999h", "9999999999999999999999s", "1h-5m", "5"]
+        }
+        "limits[]" | "kubelet.kube_reserved[]" | "kubelet.system_reserved[]" => {
+            &["1e1.5", "1e+3", "-5", "-.5", "1 Gi", "1K", "Gi", "1e40", "1e", ".", "+"]
+        }
+        "kubelet.eviction_hard[]" | "kubelet.eviction_soft[]" => &["", "0", "-5", "100.5%", "5.125%", "1e1.5", ".5%", "%", "0Gi"],
+        "kubelet.eviction_soft_grace_period[]" => &["1d", "", "-90s", "90", "5 minutes"],
+        "kubelet.cluster_dns[]" => &["172.20.0", "kube-dns", ""],
+        "block_device_mapping.ebs.volume_size" => &["Ti", "T", "18Ti", "59Ti", "0Gi", "59001Gi", "64001G", "100Mi", "100", "1.5Ti"],
+        "ami_selector_term.alias" => &[
+            "al2023@",
+            "al2023@nope",
+            "al2023@20250403",
+            "AL2023@latest",
+            "windows2022@v1",
+            "windows2022@latest@x",
+            "al2",
+            "bottlerocket@1.20",
+        ],
+        "tags{}" => &["", "aws:x", "AWS:y", "karpenter.sh/nodepool", "kubernetes.io/clusterx", "eks:eks-cluster-name"],
+        "template.node_class_ref.name" => &["", "Default", "a_b"],
+        "template.node_class_ref.group" => &["", "a/b"],
+        _ if ends("_selector_term.id") => &["ami-", "xami-1y", "xsubnet-1", "xsg-1", "cr-A", "ami-1 ", ""],
+        _ if ends(".time_added") => {
+            &["2026-01-31", "2026-01-31t09:00:00Z", "2026-01-31T09:00:00", "2026-02-30T09:00:00Z", "2026-01-31T09:00:60Z"]
+        }
+        _ if ends("taint.value") => &["", "a/b", "example.com/x", "-a"],
+        _ if ends("values[]") || ends("requirements[]") || ends("labels[]") => {
+            &["a b", "-1", "007", "+5", "9223372036854775808", "a/b", "\u{e9}"]
+        }
+        _ if ends(".key") || ends("labels{}") || ends("requirements{}") => &[
+            "karpenter.sh/nodepool",
+            "karpenter.sh/x",
+            "a.karpenter.sh/x",
+            "karpenter.k8s.aws/x",
+            "kubernetes.io/hostname",
+            "A.com/x",
+            "a/b/c",
+            "a b",
+        ],
+        _ if ends("tags{}") || ends("tags[]") => &[""],
+        _ => &[],
+    }
+}
+
 /// Texts that are wrong, or nearly right, somewhere.
 pub const BAD: &[&str] = &[
     "",
