@@ -26,12 +26,6 @@ matrix: tools ## long random runs: 50,000 specs of each kind against a real API 
 check: ## rustfmt, clippy without warnings, generated files up to date
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	@new=$$(mktemp -d) && trap 'rm -rf "$$new"' EXIT && $(CARGO) run --locked --quiet -- docs "$$new" && diff -r docs "$$new" || \
-	  { echo 'docs/ is not what the declarations say: run make docs'; exit 1; }
-
-docs: ## write docs/ from the declarations
-	rm -rf docs
-	$(CARGO) run --locked --quiet -- docs docs
 
 build: ## the provider, debug profile
 	$(CARGO) build --locked

@@ -9,7 +9,6 @@ const USAGE: &str = "\
 terraform-provider-karpenter            serve the client that started it
 terraform-provider-karpenter -debug     serve any client, and print how it finds this process
 terraform-provider-karpenter -version   print the version
-terraform-provider-karpenter docs DIR   write the documentation below DIR
 ";
 
 fn main() -> ExitCode {
@@ -31,13 +30,6 @@ fn main() -> ExitCode {
             println!(env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
         }
-        ["docs", directory] => match karpenter::docs::write(std::path::Path::new(directory)) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("could not write the documentation: {error}");
-                ExitCode::FAILURE
-            }
-        },
         _ => {
             eprint!("{USAGE}");
             ExitCode::FAILURE
