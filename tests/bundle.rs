@@ -38,7 +38,11 @@ fn drifted(tofu: &Tofu) -> Vec<String> {
     let after = change["after"]["objects"].as_object().expect("known: only drift is repaired");
     assert!(after.values().all(|line| line == "in sync" || line == "not managed"), "{after:#?}");
     let before = change["before"]["objects"].as_object().expect("the lines so far");
-    before.iter().filter(|(_, line)| *line != "in sync" && *line != "not managed").map(|(key, line)| format!("{key} = {}", line.as_str().unwrap())).collect()
+    before
+        .iter()
+        .filter(|(_, line)| *line != "in sync" && *line != "not managed")
+        .map(|(key, line)| format!("{key} = {}", line.as_str().unwrap()))
+        .collect()
 }
 
 #[track_caller]
@@ -61,17 +65,20 @@ fn a_bundle_lives_through_updates_and_drift() {
     tofu.plan_with(&["-refresh=false"]).empty();
     let state = tofu.resource(ADDRESS);
     assert_eq!((&state["ready"], &state["version"]), (&json!(true), &json!("1.14.1")));
-    assert_eq!(live(&lab), json!({
-        "trust": {"Service": "pods.eks.amazonaws.com"},
-        "creating": false,
-        "association": "arn:aws:iam::123456789012:role/granite-karpenter-controller",
-        "owners": ["arn:aws:eks:us-east-1:123456789012:cluster/granite"],
-        "teams": ["data"],
-        "versions": [1],
-        "rules": 5,
-        "entry": "EC2_LINUX",
-        "retention": "300",
-    }));
+    assert_eq!(
+        live(&lab),
+        json!({
+            "trust": {"Service": "pods.eks.amazonaws.com"},
+            "creating": false,
+            "association": "arn:aws:iam::123456789012:role/granite-karpenter-controller",
+            "owners": ["arn:aws:eks:us-east-1:123456789012:cluster/granite"],
+            "teams": ["data"],
+            "versions": [1],
+            "rules": 5,
+            "entry": "EC2_LINUX",
+            "retention": "300",
+        })
+    );
 
     // tags and values change in place: the policy keeps its version, the release gets a revision
     tofu.write("main.tf", &whole(&lab, "  tags = { owner = \"platform\" }", "    values = [yamlencode({ replicas = 2 })]"));
@@ -286,12 +293,18 @@ fn what_belongs_to_others_is_refused_or_used_as_it_is() {
     let tofu = Tofu::new(&lab, &aws_only(&lab, ""));
 
     for (make, remove) in [
-        ("sqs.create_queue(QueueName=f'{cluster}-karpenter')", "sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName=f'{cluster}-karpenter')['QueueUrl'])"),
+        (
+            "sqs.create_queue(QueueName=f'{cluster}-karpenter')",
+            "sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName=f'{cluster}-karpenter')['QueueUrl'])",
+        ),
         (
             "iam.create_role(RoleName=f'{cluster}-karpenter-controller', AssumeRolePolicyDocument='{}', Tags=[{'Key': 'karpenter-tofu/cluster', 'Value': 'arn:aws:eks:eu-west-1:123456789012:cluster/marble'}])",
             "iam.delete_role(RoleName=f'{cluster}-karpenter-controller')",
         ),
-        ("events.put_rule(Name=f'{cluster}-karpenter-rebalance', EventPattern='{\"source\": [\"x\"]}')", "events.delete_rule(Name=f'{cluster}-karpenter-rebalance')"),
+        (
+            "events.put_rule(Name=f'{cluster}-karpenter-rebalance', EventPattern='{\"source\": [\"x\"]}')",
+            "events.delete_rule(Name=f'{cluster}-karpenter-rebalance')",
+        ),
     ] {
         lab.boto3(make);
         let inventory = lab.inventory();
@@ -316,7 +329,13 @@ fn failures_are_named_waited_for_or_left_in_the_state() {
     let tofu = Tofu::new(&lab, &aws_only(&lab, "")).through(&proxy);
 
     // what passes by itself is waited for
-    let unknown_role = || Fault::on("eks:Create(PodIdentityAssociation|AccessEntry)").status(400, "InvalidParameterException", "Role provided in the request does not exist");
+    let unknown_role = || {
+        Fault::on("eks:Create(PodIdentityAssociation|AccessEntry)").status(
+            400,
+            "InvalidParameterException",
+            "Role provided in the request does not exist",
+        )
+    };
     proxy.fault(unknown_role().times(2));
     proxy.fault(Fault::on("sqs:CreateQueue").times(2).status(400, "AWS.SimpleQueueService.QueueDeletedRecently", "wait 60 seconds"));
     // a failed create leaves what is there in the state, and another apply converges

@@ -62,7 +62,9 @@ pub async fn converge(cx: &Context, role_arn: &str, live: Option<&Observed>, own
                 None => return Err(error),
             },
             Err(error) if error.kind == Kind::Conflict => {
-                return Err(error.remedy("The cluster's authentication mode must be API or API_AND_CONFIG_MAP, and one change runs at a time."));
+                return Err(
+                    error.remedy("The cluster's authentication mode must be API or API_AND_CONFIG_MAP, and one change runs at a time.")
+                );
             }
             Err(error) => return Err(error),
         },

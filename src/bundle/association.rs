@@ -36,7 +36,8 @@ pub async fn observe(aws: &Clients, cluster: &str, want: &Association, known: Op
     {
         return Ok(Some(found));
     }
-    let sent = aws.eks.list_pod_identity_associations().cluster_name(cluster).namespace(&want.namespace).service_account(&want.service_account);
+    let sent =
+        aws.eks.list_pod_identity_associations().cluster_name(cluster).namespace(&want.namespace).service_account(&want.service_account);
     let listed = sent.send().await.map_err(|e| from_sdk(format!("eks:ListPodIdentityAssociations {cluster}"), e))?;
     match listed.associations.unwrap_or_default().into_iter().find_map(|summary| summary.association_id) {
         Some(id) => describe(aws, cluster, &id).await,

@@ -161,13 +161,16 @@ pub async fn refuse(session: &Session, want: &Chart, live: &Observed, chart: &he
     if !want.manage_crds {
         return Ok(());
     }
-    let mut owners: Vec<_> = helm::crds::crd_owners(&session.client, &chart.crds()?).await?.into_iter().filter_map(|(_, owner)| owner).collect();
+    let mut owners: Vec<_> =
+        helm::crds::crd_owners(&session.client, &chart.crds()?).await?.into_iter().filter_map(|(_, owner)| owner).collect();
     owners.dedup();
     for (name, namespace) in &owners {
         let ours = (name.as_str(), namespace) == ("karpenter-crd", &want.namespace) && resuming;
         let another = helm::read(&session.client, namespace, name).await?.is_some_and(|release| release.live().is_some());
         if !ours && another {
-            let message = format!("the CRDs belong to the Helm release {name:?} in {namespace}; uninstalling that later would delete every node pool");
+            let message = format!(
+                "the CRDs belong to the Helm release {name:?} in {namespace}; uninstalling that later would delete every node pool"
+            );
             return Err(Error::new(Kind::AlreadyExists, action, message).remedy(adopt_hint("helm_release.karpenter_crd")));
         }
     }

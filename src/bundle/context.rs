@@ -60,7 +60,9 @@ impl Context {
         let mut pause = Duration::from_millis(500);
         loop {
             match call().await {
-                Err(error) if kinds.contains(&error.kind) && Instant::now() + pause < end && !self.is_stopped() => tokio::time::sleep(pause).await,
+                Err(error) if kinds.contains(&error.kind) && Instant::now() + pause < end && !self.is_stopped() => {
+                    tokio::time::sleep(pause).await
+                }
                 done => return done,
             }
             pause = (pause * 2).min(Duration::from_secs(5));

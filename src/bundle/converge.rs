@@ -64,12 +64,15 @@ pub fn refusals(cx: &Context, desired: &Desired, live: &Observed, creating: bool
         let refusal = match cx.ownership(tags) {
             Ownership::Foreign(owner) => Error::new(Kind::AlreadyExists, action, format!("it exists and belongs to the bundle of {owner}"))
                 .remedy("Set another name for it in this bundle."),
-            Ownership::Ours if creating && !resuming => {
-                Error::new(Kind::AlreadyExists, action, format!("it exists as part of a finished bundle of {}", cx.place.arn())).remedy(format!(
-                    "If no other configuration holds that bundle, import it:\n\nimport {{\n  to = karpenter_bundle.this\n  id = {:?}\n}}",
-                    cx.place.cluster
-                ))
-            }
+            Ownership::Ours if creating && !resuming => Error::new(
+                Kind::AlreadyExists,
+                action,
+                format!("it exists as part of a finished bundle of {}", cx.place.arn()),
+            )
+            .remedy(format!(
+                "If no other configuration holds that bundle, import it:\n\nimport {{\n  to = karpenter_bundle.this\n  id = {:?}\n}}",
+                cx.place.cluster
+            )),
             Ownership::Untagged if foreign_is_fine(key) || owned.contains(key) => continue,
             Ownership::Untagged => Error::new(Kind::AlreadyExists, action, "it exists and this bundle did not make it")
                 .remedy("Delete it, or set another name for it in this bundle."),
@@ -277,7 +280,14 @@ impl Outcome {
 }
 
 /// Makes CRDs and chart what they should be, after the roles that its pods need.
-pub async fn install(cx: &Context, desired: &Desired, live: &Observed, session: Option<&Session>, source: Option<helm::Chart>, outcome: &mut Outcome) {
+pub async fn install(
+    cx: &Context,
+    desired: &Desired,
+    live: &Observed,
+    session: Option<&Session>,
+    source: Option<helm::Chart>,
+    outcome: &mut Outcome,
+) {
     let (Some(want), Some(session), Some(source)) = (&desired.chart, session, source) else { return };
     let nothing = chart::Observed::default();
     let live = live.chart.as_ref().unwrap_or(&nothing);

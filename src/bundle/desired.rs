@@ -271,7 +271,14 @@ fn queue(arguments: &Arguments, place: &Place) -> Option<Queue> {
     Some(Queue { name, arn, attributes, policy })
 }
 
-fn chart(arguments: &Arguments, version: &Version, place: &Place, queue: Option<&Queue>, namespace: &str, service_account: &str) -> Option<Chart> {
+fn chart(
+    arguments: &Arguments,
+    version: &Version,
+    place: &Place,
+    queue: Option<&Queue>,
+    namespace: &str,
+    service_account: &str,
+) -> Option<Chart> {
     let chart = arguments.chart.clone().unwrap_or_default();
     if chart.create == Some(false) {
         return None;
@@ -299,7 +306,12 @@ impl Place {
         let parts: Vec<&str> = arn.splitn(6, ':').collect();
         let ["arn", partition, "eks", region, account, resource] = parts[..] else { return None };
         let own = str::to_owned;
-        Some(Place { partition: own(partition), region: own(region), account: own(account), cluster: own(resource.strip_prefix("cluster/")?) })
+        Some(Place {
+            partition: own(partition),
+            region: own(region),
+            account: own(account),
+            cluster: own(resource.strip_prefix("cluster/")?),
+        })
     }
 
     /// The cluster's ARN.

@@ -104,7 +104,8 @@ pub fn set_names(block: &Block, planned: &mut Value, place: &Place) {
 /// The computed attributes that follow from what a bundle should be.
 pub fn outputs(desired: &Desired) -> Vec<(&'static str, Value)> {
     let Desired { place, controller_role, node_role, queue, .. } = desired;
-    let of_queue = |text: fn(&super::desired::Queue) -> &String| queue.as_ref().map_or(Value::Null, |queue| Value::from(text(queue).clone()));
+    let of_queue =
+        |text: fn(&super::desired::Queue) -> &String| queue.as_ref().map_or(Value::Null, |queue| Value::from(text(queue).clone()));
     vec![
         ("controller_role_name", Value::from(controller_role.name.clone())),
         ("controller_role_arn", Value::from(controller_role.arn.clone())),

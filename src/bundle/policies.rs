@@ -35,8 +35,8 @@ pub fn documents(version: &Version, place: &Place, node_role_arns: &[String], qu
     }
     let minor = if version.major > 1 { u64::MAX } else { version.minor };
     let text = STATEMENTS.iter().rev().find(|(from, _)| *from <= minor).map_or("[]", |(_, text)| text);
-    let statements: Vec<Json> =
-        serde_json::from_str(text).map_err(|e| Error::new(Kind::Other, action.clone(), "the built-in statements are no JSON").caused_by(e))?;
+    let statements: Vec<Json> = serde_json::from_str(text)
+        .map_err(|e| Error::new(Kind::Other, action.clone(), "the built-in statements are no JSON").caused_by(e))?;
     let filled = statements
         .into_iter()
         // without a queue the statement about it would name no resource
@@ -63,10 +63,9 @@ fn fill(template: &Json, place: &Place, node_role_arns: &[String], queue_arn: &s
         },
         Json::String(text) => Json::String(fill_text(text, place, queue_arn)),
         Json::Array(items) => items.iter().map(|item| fill(item, place, node_role_arns, queue_arn)).collect(),
-        Json::Object(entries) => entries
-            .iter()
-            .map(|(key, value)| (fill_text(key, place, queue_arn), fill(value, place, node_role_arns, queue_arn)))
-            .collect(),
+        Json::Object(entries) => {
+            entries.iter().map(|(key, value)| (fill_text(key, place, queue_arn), fill(value, place, node_role_arns, queue_arn))).collect()
+        }
         Json::Null | Json::Bool(_) | Json::Number(_) => template.clone(),
     }
 }
@@ -128,7 +127,10 @@ mod tests {
                     assert!(!document.to_string().contains("${"), "{document}");
                 }
                 let total: usize = documents.iter().map(counted_length).sum();
-                assert!(documents.len() <= total.div_ceil(DOCUMENT_LIMIT) + usize::from(total % DOCUMENT_LIMIT > 6000), "{version} {length}");
+                assert!(
+                    documents.len() <= total.div_ceil(DOCUMENT_LIMIT) + usize::from(total % DOCUMENT_LIMIT > 6000),
+                    "{version} {length}"
+                );
             }
         }
     }

@@ -52,7 +52,8 @@ pub async fn observe(aws: &Clients, name: &str, known: Option<&str>) -> Result<O
         let sent = aws.sqs.get_queue_attributes().queue_url(&url).attribute_names(QueueAttributeName::All);
         sent.send().await.map_err(|e| from_sdk(format!("sqs:GetQueueAttributes {name}"), e))
     };
-    let tags = async { aws.sqs.list_queue_tags().queue_url(&url).send().await.map_err(|e| from_sdk(format!("sqs:ListQueueTags {name}"), e)) };
+    let tags =
+        async { aws.sqs.list_queue_tags().queue_url(&url).send().await.map_err(|e| from_sdk(format!("sqs:ListQueueTags {name}"), e)) };
     let (attributes, tags) = match futures::try_join!(attributes, tags) {
         Ok((attributes, tags)) => (attributes.attributes.unwrap_or_default(), tags.tags.unwrap_or_default()),
         Err(error) if error.kind == Kind::NotFound => return Ok(None),
@@ -107,7 +108,8 @@ pub async fn converge(cx: &Context, want: &Queue, live: Option<&Observed>) -> Re
     let Some(live) = live else {
         return cx
             .patiently(&[Kind::Unavailable], || async {
-                let sent = sqs.create_queue().queue_name(name).set_attributes(Some(attributes(want.attributes.clone(), Some(&want.policy))));
+                let sent =
+                    sqs.create_queue().queue_name(name).set_attributes(Some(attributes(want.attributes.clone(), Some(&want.policy))));
                 let sent = sent.set_tags(Some(cx.tags.wanted.clone().into_iter().collect()));
                 let answer = sent.send().await.map_err(|e| from_sdk(format!("sqs:CreateQueue {name}"), e))?;
                 Ok(answer.queue_url.unwrap_or_default())

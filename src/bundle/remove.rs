@@ -69,13 +69,23 @@ impl Removal<'_> {
                 key if key == old.controller_role.key => keep.controller_role.arn == old.controller_role.arn,
                 key if key == old.node_role.key => keep.node_role.arn == old.node_role.arn,
                 key => {
-                    let policy = old.policies.iter().find(|want| want.key == key).is_some_and(|want| keep.policies.iter().any(|kept| kept.arn == want.arn));
-                    let rule = old.rules.iter().find(|want| want.key == key).is_some_and(|want| keep.rules.iter().any(|kept| kept.name == want.name));
+                    let policy = old
+                        .policies
+                        .iter()
+                        .find(|want| want.key == key)
+                        .is_some_and(|want| keep.policies.iter().any(|kept| kept.arn == want.arn));
+                    let rule = old
+                        .rules
+                        .iter()
+                        .find(|want| want.key == key)
+                        .is_some_and(|want| keep.rules.iter().any(|kept| kept.name == want.name));
                     policy || rule
                 }
             }
         };
-        let ours = |key: &String, tags| owned.contains(key) && !matches!(cx.ownership(tags), Ownership::Foreign(_)) || cx.ownership(tags) == Ownership::Ours;
+        let ours = |key: &String, tags| {
+            owned.contains(key) && !matches!(cx.ownership(tags), Ownership::Foreign(_)) || cx.ownership(tags) == Ownership::Ours
+        };
         live.tags(old).into_iter().filter(|(key, tags)| ours(key, tags) && !stays(key)).map(|(key, _)| key).collect()
     }
 }
@@ -93,7 +103,14 @@ async fn controller(cx: &Context, want: &Role, live: Option<&role::Observed>, po
 }
 
 /// The node role with its access entry. An update leaves a role that instance profiles still use: nodes run with it.
-async fn nodes(cx: &Context, want: &Role, live: Option<&role::Observed>, entry_goes: bool, role_goes: bool, updating: bool) -> Result<(), Error> {
+async fn nodes(
+    cx: &Context,
+    want: &Role,
+    live: Option<&role::Observed>,
+    entry_goes: bool,
+    role_goes: bool,
+    updating: bool,
+) -> Result<(), Error> {
     let profiles = if role_goes { instance_profiles(cx, &want.name).await? } else { vec![] };
     if updating && !profiles.is_empty() {
         let message = format!("nodes may still run with it: instance profiles {}", profiles.join(", "));

@@ -129,7 +129,8 @@ async fn update(cx: &Context, role: &Role, made: &MadeRole, live: &Observed) -> 
     let (iam, name) = (&cx.aws.iam, role.name.as_str());
     if live.path != made.path {
         let message = format!("it exists with the path {}, and IAM cannot change it to {}", live.path, made.path);
-        return Err(Error::new(Kind::Invalid, format!("change the path of role {name}"), message).remedy("Give the role another name together with the new path."));
+        return Err(Error::new(Kind::Invalid, format!("change the path of role {name}"), message)
+            .remedy("Give the role another name together with the new path."));
     }
     if live.trust != made.trust {
         let sent = iam.update_assume_role_policy().role_name(name).policy_document(made.trust.to_string());

@@ -101,7 +101,9 @@ pub async fn converge(cx: &Context, want: &Rule, live: Option<&Observed>) -> Res
         let sent = bus.put_rule().name(&want.name).event_pattern(want.pattern.to_string()).state(RuleState::Enabled);
         // EventBridge ignores tags of a rule that exists.
         let sent = match live {
-            None => sent.set_tags(Some(event_tags(&cx.tags.wanted)?)).description(format!("Karpenter on the EKS cluster {}", cx.place.cluster)),
+            None => {
+                sent.set_tags(Some(event_tags(&cx.tags.wanted)?)).description(format!("Karpenter on the EKS cluster {}", cx.place.cluster))
+            }
             Some(_) => sent,
         };
         sent.send().await.map_err(|e| from_sdk(format!("events:PutRule {}", want.name), e))?;
@@ -141,7 +143,10 @@ async fn put_target(cx: &Context, want: &Rule) -> Result<(), Error> {
 
 fn event_tags(tags: &BTreeMap<String, String>) -> Result<Vec<Tag>, Error> {
     let build = |(key, value): (&String, &String)| Tag::builder().key(key).value(value).build();
-    tags.iter().map(build).collect::<Result<_, _>>().map_err(|e| Error::new(Kind::Other, "build EventBridge tags", "incomplete").caused_by(e))
+    tags.iter()
+        .map(build)
+        .collect::<Result<_, _>>()
+        .map_err(|e| Error::new(Kind::Other, "build EventBridge tags", "incomplete").caused_by(e))
 }
 
 /// Deletes a rule with all its targets; one that is gone is fine.
@@ -150,11 +155,12 @@ fn event_tags(tags: &BTreeMap<String, String>) -> Result<Vec<Tag>, Error> {
 /// What EventBridge says.
 pub async fn delete(cx: &Context, name: &str) -> Result<(), Error> {
     let bus = &cx.aws.eventbridge;
-    let listed = match bus.list_targets_by_rule().rule(name).send().await.map_err(|e| from_sdk(format!("events:ListTargetsByRule {name}"), e)) {
-        Ok(answer) => answer.targets.unwrap_or_default(),
-        Err(error) if error.kind == Kind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
+    let listed =
+        match bus.list_targets_by_rule().rule(name).send().await.map_err(|e| from_sdk(format!("events:ListTargetsByRule {name}"), e)) {
+            Ok(answer) => answer.targets.unwrap_or_default(),
+            Err(error) if error.kind == Kind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
     if !listed.is_empty() {
         let sent = bus.remove_targets().rule(name).set_ids(Some(listed.into_iter().map(|target| target.id).collect()));
         sent.send().await.map_err(|e| from_sdk(format!("events:RemoveTargets {name}"), e))?;

@@ -55,10 +55,7 @@ impl Resource for Bundle {
     }
 
     fn apply(&self, request: ApplyRequest) -> BoxFuture<'_, ApplyResponse> {
-        async move {
-            if request.planned_state.is_null() { self.destroy(request).await } else { self.change(request).await }
-        }
-        .boxed()
+        async move { if request.planned_state.is_null() { self.destroy(request).await } else { self.change(request).await } }.boxed()
     }
 
     fn read(&self, request: ReadRequest) -> BoxFuture<'_, ReadResponse> {
@@ -153,12 +150,20 @@ fn check(config: &Value, diagnostics: &mut Diagnostics) {
             diagnostics.error(at_role.clone(), "no controller role", "With create = false, name or arn says which role to use.");
         }
         Some(true) | None if !role.attr("create").is_unknown() && role.attr("arn").as_str().is_some() => {
-            diagnostics.error(at_role.child("arn"), "a role that is made has no ARN yet", "Set create = false to use an existing role, or name instead of arn.");
+            diagnostics.error(
+                at_role.child("arn"),
+                "a role that is made has no ARN yet",
+                "Set create = false to use an existing role, or name instead of arn.",
+            );
         }
         _ => {}
     }
     if let Some(path) = role.attr("path").as_str().filter(|path| !(path.starts_with('/') && path.ends_with('/'))) {
-        diagnostics.error(at_role.child("path"), "not an IAM path", format!("{path:?} must start and end with a slash, such as \"/platform/\"."));
+        diagnostics.error(
+            at_role.child("path"),
+            "not an IAM path",
+            format!("{path:?} must start and end with a slash, such as \"/platform/\"."),
+        );
     }
     for (key, _) in config.attr("tags").entries() {
         let reserved = ["aws:", "karpenter-tofu/"].into_iter().find(|prefix| key.to_lowercase().starts_with(prefix));

@@ -74,7 +74,11 @@ impl Bundle {
     async fn account(&self, place: &Place, gone: Error) -> Result<std::sync::Arc<Connection>, Error> {
         let connection = self.connections.connect("").await?;
         let here = (&connection.cluster.region, &connection.cluster.account_id) == (&place.region, &place.account);
-        if here { Ok(connection) } else { Err(gone.remedy(format!("Set the provider's region to {} and use credentials of {}.", place.region, place.account))) }
+        if here {
+            Ok(connection)
+        } else {
+            Err(gone.remedy(format!("Set the provider's region to {} and use credentials of {}.", place.region, place.account)))
+        }
     }
 
     /// A finished bundle, by its cluster's name or ARN: the release in kube-system leads to the names that it was made with.
@@ -93,7 +97,9 @@ impl Bundle {
         let lines = live.lines(cx, desired, &record.owned)?;
         if lines.iter().all(|(key, line)| line == MISSING || line == NOT_MANAGED || CRDS_STAY.contains(&key.as_str())) {
             let message = format!("nothing of it exists on cluster {}", desired.place.arn());
-            return Err(Error::new(Kind::NotFound, format!("import the bundle {id:?}"), message).remedy("Leave out the import block to create it."));
+            return Err(
+                Error::new(Kind::NotFound, format!("import the bundle {id:?}"), message).remedy("Leave out the import block to create it.")
+            );
         }
         record.owned = owned(cx, &live, &target.desired);
         record.association_id = live.association.as_ref().map(|live| live.id.clone());

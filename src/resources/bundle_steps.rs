@@ -126,12 +126,16 @@ impl Bundle {
         let new_state = match self.try_refresh(&current_state, &mut record).await {
             Ok(state) => return ReadResponse { new_state: state, private: record.write(), diagnostics },
             Err(error) if error.kind == Kind::ConfigUnknown => {
-                let detail = "The provider's configuration depends on values that are known only after apply, so the state is kept as it is.";
+                let detail =
+                    "The provider's configuration depends on values that are known only after apply, so the state is kept as it is.";
                 diagnostics.warning(None, "the bundle was not refreshed", detail);
                 current_state
             }
             Err(error) if is_cluster_gone(&error) => {
-                let detail = format!("{}\n\nIts IAM roles, queue and rules may still exist, so the state is kept as it is. A destroy removes them.", error.message);
+                let detail = format!(
+                    "{}\n\nIts IAM roles, queue and rules may still exist, so the state is kept as it is. A destroy removes them.",
+                    error.message
+                );
                 diagnostics.warning(None, "the bundle's cluster is gone", detail);
                 current_state
             }
@@ -171,9 +175,16 @@ impl Bundle {
     }
 
     /// What a state or a plan wants, with everything to bring it about.
-    pub(super) async fn target(&self, connection: Arc<Connection>, state: &Value, record: &Record, deadline: Instant) -> Result<Target, Error> {
+    pub(super) async fn target(
+        &self,
+        connection: Arc<Connection>,
+        state: &Value,
+        record: &Record,
+        deadline: Instant,
+    ) -> Result<Target, Error> {
         let place = Place::of_arn(&connection.cluster.arn).ok_or_else(|| {
-            Error::new(Kind::Invalid, "find the bundle's cluster", "no EKS cluster is named").remedy("Set `cluster_name` in the provider block or here.")
+            Error::new(Kind::Invalid, "find the bundle's cluster", "no EKS cluster is named")
+                .remedy("Set `cluster_name` in the provider block or here.")
         })?;
         let arguments = plan::arguments(&self.schema.block, state);
         let chart = arguments.chart.clone().unwrap_or_default();

@@ -42,7 +42,8 @@ fn the_owner_tag_wins_over_the_users() {
 
 #[test]
 fn a_given_controller_role_gets_no_policies() {
-    let role = arguments::ControllerRole { create: Some(false), arn: Some("arn:aws:iam::123456789012:role/x/mine".into()), ..Default::default() };
+    let role =
+        arguments::ControllerRole { create: Some(false), arn: Some("arn:aws:iam::123456789012:role/x/mine".into()), ..Default::default() };
     let desired = made(&Arguments { controller_role: Some(role), ..Arguments::default() });
     assert!(desired.policies.is_empty());
     assert_eq!(desired.controller_role.name, "mine");
@@ -52,13 +53,9 @@ fn a_given_controller_role_gets_no_policies() {
 #[test]
 fn a_given_controller_role_must_be_named() {
     let role = arguments::ControllerRole { create: Some(false), ..Default::default() };
-    let error = desired(
-        &Arguments { controller_role: Some(role), ..Arguments::default() },
-        &Version::new(1, 14, 1),
-        &place(),
-        &BTreeMap::new(),
-    )
-    .unwrap_err();
+    let error =
+        desired(&Arguments { controller_role: Some(role), ..Arguments::default() }, &Version::new(1, 14, 1), &place(), &BTreeMap::new())
+            .unwrap_err();
     assert_eq!(error.path.unwrap().to_string(), "controller_role[0]");
 }
 
@@ -72,7 +69,8 @@ fn without_a_queue_there_are_no_rules_and_the_chart_hears_of_none() {
 
 #[test]
 fn further_node_roles_may_be_passed_too() {
-    let node_role = arguments::NodeRole { additional_arns: Some(vec!["arn:aws:iam::123456789012:role/other".into()]), ..Default::default() };
+    let node_role =
+        arguments::NodeRole { additional_arns: Some(vec!["arn:aws:iam::123456789012:role/other".into()]), ..Default::default() };
     let desired = made(&Arguments { node_role: Some(node_role), ..Arguments::default() });
     assert!(desired.policies[0].document.to_string().contains("role/other"));
 }
