@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{feasibility, labels};
 use super::placeholders::{is_literal, literal};
+use super::{feasibility, labels};
 use crate::tofu::diagnostics::Diagnostics;
 use crate::tofu::path::Path;
 use crate::tofu::value::Value;

@@ -312,9 +312,7 @@ impl Walk {
 
     fn constraints(&self, property: &Json, ext: &Json) -> Constraints {
         let elements = property.get("items").or_else(|| property.get("additionalProperties")).filter(|e| e.is_object());
-        let length = |a: &str, b: &str, c: &str| {
-            [a, b, c].iter().find_map(|k| property[*k].as_u64()).and_then(|n| usize::try_from(n).ok())
-        };
+        let length = |a: &str, b: &str, c: &str| [a, b, c].iter().find_map(|k| property[*k].as_u64()).and_then(|n| usize::try_from(n).ok());
         let narrow = property["format"] == "int32";
         Constraints {
             format: self.format(&ext["format"]),
