@@ -26,6 +26,10 @@ matrix: tools ## long random runs: 50,000 specs of each kind against a real API 
 check: ## rustfmt, clippy without warnings, generated files up to date
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) run --locked --quiet -- docs -check docs
+
+docs: ## docs/, from the declarations
+	$(CARGO) run --locked --quiet -- docs docs
 
 build: ## the provider, debug profile
 	$(CARGO) build --locked

@@ -1,14 +1,16 @@
 //! The provider's binary: started by OpenTofu or Terraform without arguments, by a person with one of [`USAGE`]'s.
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use karpenter::plugin;
+use karpenter::{docs, plugin};
 use karpenter::provider::Provider;
 
 const USAGE: &str = "\
 terraform-provider-karpenter            serve the client that started it
 terraform-provider-karpenter -debug     serve any client, and print how it finds this process
 terraform-provider-karpenter -version   print the version
+terraform-provider-karpenter docs DIR   write the documentation
 ";
 
 fn main() -> ExitCode {
@@ -30,6 +32,8 @@ fn main() -> ExitCode {
             println!(env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
         }
+        ["docs", directory] => write_docs(Path::new(directory)),
+        ["docs", "-check", directory] => check_docs(Path::new(directory)),
         _ => {
             eprint!("{USAGE}");
             ExitCode::FAILURE
@@ -38,4 +42,23 @@ fn main() -> ExitCode {
     // calls still in flight are nobody's any more
     runtime.shutdown_background();
     code
+}
+
+fn write_docs(directory: &Path) -> ExitCode {
+    match docs::write(directory) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("could not write the documentation to {}: {error}", directory.display());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn check_docs(directory: &Path) -> ExitCode {
+    let stale = docs::stale(directory);
+    if stale.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("not as the declarations say, run `make docs`: {}", stale.join(", "));
+    ExitCode::FAILURE
 }

@@ -3,6 +3,7 @@
 pub mod convert;
 pub mod decode;
 pub mod diagnostics;
+pub mod docs;
 pub mod json;
 pub mod msgpack;
 mod number;

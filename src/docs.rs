@@ -1,0 +1,81 @@
+//! The pages under `docs/`: what the registries show. [`crate::tofu::docs`] renders; here is what it is given.
+
+use std::io;
+use std::path::Path;
+
+use crate::provider::Provider;
+use crate::tofu::docs::{Page, page};
+use crate::tofu::resource::Provider as _;
+
+/// Applied by the tests, so its blocks are examples that work.
+const SEED_STACK: &str = include_str!("../examples/seed-stack/main.tf");
+
+const INTRODUCTION: &str = r#"terraform {
+  required_providers {
+    karpenter = { source = "karpenter-tofu/karpenter" }
+  }
+}
+
+"#;
+
+/// Every page, by its path below `docs/`.
+pub fn pages() -> Vec<(String, String)> {
+    let provider = Provider::new();
+    let example = format!("{INTRODUCTION}{}", block("provider \"karpenter\""));
+    let index = page(&Page { title: "karpenter provider", example: &example, import: "" }, provider.schema());
+    let mut pages = vec![("index.md".to_owned(), index)];
+    for resource in provider.resources() {
+        let name = resource.type_name();
+        let example = block(&format!("resource \"{name}\""));
+        let text = page(&Page { title: name, example, import: &import(name) }, resource.schema());
+        pages.push((format!("resources/{}.md", name.trim_start_matches("karpenter_")), text));
+    }
+    pages
+}
+
+/// Writes every page below a directory.
+///
+/// # Errors
+/// What the file system says.
+pub fn write(directory: &Path) -> io::Result<()> {
+    for (name, text) in pages() {
+        let file = directory.join(name);
+        file.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+        std::fs::write(file, text)?;
+    }
+    Ok(())
+}
+
+/// Names of the pages below a directory that are missing or not as [`write`] would write them.
+pub fn stale(directory: &Path) -> Vec<String> {
+    let differs = |(name, text): &(String, String)| std::fs::read_to_string(directory.join(name)).map_or(true, |found| found != *text);
+    pages().into_iter().filter(differs).map(|(name, _)| name).collect()
+}
+
+/// The first block of the seed stack that starts so.
+fn block(start: &str) -> &'static str {
+    let Some(at) = SEED_STACK.find(&format!("\n{start}")) else { return "" };
+    let rest = &SEED_STACK[at + 1..];
+    rest.find("\n}\n").map_or(rest, |end| &rest[..end + 3])
+}
+
+fn import(type_name: &str) -> String {
+    let (id, says) = match type_name {
+        "karpenter_bundle" => ("my-cluster", "The id is the name of the EKS cluster."),
+        _ => ("default", "The id is the object's name, or `CLUSTER/NAME` for another cluster than the provider's."),
+    };
+    format!("{says} Importing changes nothing.\n\n```hcl\nimport {{\n  to = {type_name}.this\n  id = {id:?}\n}}\n```\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_resource_has_a_page_with_an_example() {
+        for (name, text) in pages() {
+            assert!(text.contains("## Example"), "{name} has no example");
+            assert!(!text.contains(": \n"), "{name} has something without a description");
+        }
+    }
+}
