@@ -164,7 +164,8 @@ impl<K: Kind> ApiObject<K> {
             }
         }
         let requires_replace = self.replacements(&prior, &planned);
-        if requires_replace.contains(&Path::attribute("cluster_name")) {
+        let named = prior.attr("cluster_arn").as_str() == Some("") && planned.attr("cluster_name") != prior.attr("cluster_name");
+        if named || requires_replace.contains(&Path::attribute("cluster_name")) {
             planned.set("cluster_arn", Value::unknown());
         }
         if planned.attr("cluster_arn").is_unknown() && !planned.attr("cluster_name").is_unknown() {

@@ -226,7 +226,7 @@ fn align(written: &Json, live: Json) -> Json {
             aligned.extend(new.into_iter().filter(|(_, value)| !is_empty(value)));
             Json::Object(aligned)
         }
-        (Json::Array(old), Json::Array(mut new)) => {
+        (Json::Array(old), Json::Array(mut new)) if new.iter().all(Json::is_object) => {
             let mut aligned = vec![];
             for item in old {
                 let same_key = |n: &Json| item["key"].is_string() && n["key"] == item["key"] && n["operator"] == item["operator"];

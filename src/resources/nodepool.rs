@@ -309,6 +309,8 @@ impl Kind for NodePoolKind {
         let tolerations = match planned.attr("template") {
             Value::Unknown(_) => Value::unknown(),
             _ if unchanged => prior.attr("tolerations").clone(),
+            // taints that another client owns as well stay
+            _ if taints.items().is_empty() && !prior.attr("tolerations").items().is_empty() => Value::unknown(),
             _ => tolerations(taints),
         };
         planned.set("tolerations", tolerations);
@@ -334,9 +336,11 @@ impl Kind for NodePoolKind {
             }
             toleration
         });
+        let mut tolerations: Vec<Json> = tolerations.collect();
+        tolerations.sort_by_key(|t| order(|name| t[name].as_str().unwrap_or_default().to_owned()));
         vec![
             ("nodeSelector", json!({"karpenter.sh/nodepool": live["metadata"]["name"]})),
-            ("tolerations", Json::Array(tolerations.collect())),
+            ("tolerations", Json::Array(tolerations)),
         ]
     }
 }
@@ -360,7 +364,14 @@ fn tolerations(taints: &Value) -> Value {
             ("effect", taint.attr("effect").clone()),
         ])
     };
-    Value::List(taints.items().iter().map(one).collect())
+    let mut tolerations: Vec<Value> = taints.items().iter().map(one).collect();
+    tolerations.sort_by_key(|t| order(|name| t.attr(name).as_str().unwrap_or_default().to_owned()));
+    Value::List(tolerations)
+}
+
+/// Tolerations have an order of their own: that of the taints is nobody's.
+fn order(attribute: impl Fn(&str) -> String) -> [String; 3] {
+    ["key", "effect", "value"].map(attribute)
 }
 
 #[cfg(test)]

@@ -51,6 +51,13 @@ fn check_requirements(template: &Value, path: &Path, diagnostics: &mut Diagnosti
             diagnostics.error(path, "a requirement without values", detail);
         }
     }
+    for (i, block) in blocks.iter().enumerate().filter(|(_, block)| block.attr("operator").as_str() == Some("In")) {
+        let twice = literal(block.attr("key")).filter(|key| by_label.entries().any(|(other, _)| other == key));
+        if let (Some(key), true) = (twice, block.attr("min_values").is_null()) {
+            let detail = format!("requirements has values for {key:?}, too. Keep one of the two, with the values that both have.");
+            diagnostics.error(path.child("requirement").index(i), "the same requirement twice", detail);
+        }
+    }
     let count = blocks.len() + by_label.entries().count();
     if count > MOST && by_label.entries().count() > 0 {
         let detail = format!("There are {count} requirements in requirement and requirements together; Karpenter takes {MOST}.");

@@ -148,7 +148,8 @@ fn is_permutation(attribute: &Attribute, old: &[Value], new: &[Value], cx: &Proj
 fn equal(attribute: &Attribute, prior: &Value, live: &Value, cx: &Projection<'_>) -> bool {
     match (prior, live) {
         (Value::String(a), Value::String(b)) => canonical(attribute, &resolve(attribute, a, cx)) == canonical(attribute, b),
-        (Value::List(_) | Value::Map(_), _) => project_value(attribute, prior, live, cx) == *prior,
+        // two of a kind only: the other way round project_value asks here
+        (Value::List(_), Value::List(_)) | (Value::Map(_), Value::Map(_)) => project_value(attribute, prior, live, cx) == *prior,
         (a, b) => a == b,
     }
 }
@@ -183,13 +184,22 @@ fn project_nested(nested: &NestedBlock, prior: &Value, live: Option<&Json>, cx: 
         return Value::List(if seen == prior { seen } else { vec![] });
     }
     let order = if nested.set { pair(nested, prior, &live, cx) } else { (0..live.len()).collect() };
-    let item = |(i, at): (usize, &usize)| project(&nested.block, prior.get(i).unwrap_or(&Value::Null), live[*at], &within(prior, i, cx));
+    let item = |(i, at): (usize, &usize)| project_element(nested, prior.get(i).unwrap_or(&Value::Null), live[*at], cx);
     Value::List(order.iter().enumerate().map(item).collect())
 }
 
-/// An element that the state does not have is taken whole.
-fn within<'a>(prior: &[Value], index: usize, cx: &Projection<'a>) -> Projection<'a> {
-    Projection { resolve: cx.resolve, import: cx.import || index >= prior.len() }
+/// One element. One that the state does not have, or that is another than the state's of that place, is taken whole: what the
+/// state leaves out of the one says nothing of the other.
+fn project_element(nested: &NestedBlock, prior: &Value, live: &Json, cx: &Projection<'_>) -> Value {
+    let whole = Projection { resolve: cx.resolve, import: true };
+    match prior {
+        Value::Null => project(&nested.block, prior, live, &whole),
+        prior => {
+            let seen = project(&nested.block, prior, live, cx);
+            let same = nested.single || !prior.is_wholly_known() || seen == *prior;
+            if same { seen } else { project(&nested.block, prior, live, &whole) }
+        }
+    }
 }
 
 /// The live elements in the order in which the state has their equals; the live order where they do not all match.
