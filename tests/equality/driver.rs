@@ -57,6 +57,10 @@ impl Told {
         assert!(unexpected.is_empty(), "{at}: {unexpected:#?}");
     }
 
+    pub fn first(&self) -> &str {
+        self.0.first().map_or("", |d| d.1.as_str())
+    }
+
     pub fn warnings(&self) -> Vec<&str> {
         self.0.iter().filter(|d| !d.0).map(|d| d.1.as_str()).collect()
     }

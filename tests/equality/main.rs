@@ -27,7 +27,9 @@ use karpenter::resources::nodeclass::NodeClassKind;
 use karpenter::resources::nodepool::NodePoolKind;
 use karpenter::resources::object::{ApiObject, Kind};
 use karpenter::resources::placeholders::Placeholders;
-use karpenter::tofu::schema::Mode;
+use karpenter::tofu::convert;
+use karpenter::tofu::diagnostics::Diagnostics;
+use karpenter::tofu::schema::{Block, Mode};
 use karpenter::tofu::value::Value;
 use serde_json::{Value as Json, json};
 
@@ -103,6 +105,7 @@ impl<K: Kind> Test<K> {
         let made = self.driver.apply(&Value::Null, &plan, &config).await;
         if made.diagnostics.has_errors() {
             // a rule that only the API server knows: another test compares those
+            println!("{}", made.diagnostics.first());
             return;
         }
         passed[0] += 1;
@@ -127,9 +130,35 @@ impl<K: Kind> Test<K> {
     fn valid(&self, name: &str, random: &mut Random) -> Option<Value> {
         let mut config = self.generator.config(Taste { set: 2, garbage: 0 }, random);
         self.ours(&mut config, name);
-        let mut config = self.generator.repair(config, &|c| self.types.check(c), random)?;
-        self.ours(&mut config, name);
-        self.types.check(&config).0.is_empty().then_some(config)
+        if let Some(mut repaired) = self.generator.repair(config.clone(), &|c| self.check(c), random) {
+            self.ours(&mut repaired, name);
+            if self.check(&repaired).0.is_empty() {
+                return Some(repaired);
+            }
+        }
+        // what of it fits a configuration that is valid
+        let mut valid = filled(&self.schema.block, &base(K::KIND));
+        self.ours(&mut valid, name);
+        let names: Vec<String> = config.entries().map(|(name, _)| name.clone()).collect();
+        for attribute in names {
+            let mut with = valid.clone();
+            with.set(&attribute, config.attr(&attribute).clone());
+            if random.once_in(2) && self.check(&with).0.is_empty() {
+                valid = with;
+            }
+        }
+        self.check(&valid).0.is_empty().then_some(valid)
+    }
+
+    /// Offline checks, of what placeholders stand for as well: a placeholder passes where its meaning would not.
+    fn check(&self, config: &Value) -> Diagnostics {
+        let mut diagnostics = self.types.check(config);
+        diagnostics.extend(self.types.check(&resolved(config, &self.placeholders())));
+        diagnostics
+    }
+
+    fn placeholders(&self) -> Placeholders {
+        Placeholders { cluster_name: self.lab.cluster_name().to_owned(), ext_account_id: self.lab.account_id().to_owned() }
     }
 
     /// What is no part of the object, and what would make another object of it.
@@ -180,13 +209,18 @@ impl<K: Kind> Test<K> {
     /// Another manager edits one leaf: the plan shows it and names the manager, apply takes back that and nothing else.
     async fn edited(&self, kept: Kept, config: &Value, name: &str, random: &mut Random, at: &str, passed: &mut u64) -> Kept {
         let Some((edit, leaf)) = self.another_leaf(config, name, random) else { return kept };
-        let placeholders = Placeholders { cluster_name: self.lab.cluster_name().to_owned(), ext_account_id: self.lab.account_id().to_owned() };
+        let placeholders = self.placeholders();
         let [before, wanted] = [config, &edit].map(|config| self.types.body(config, config, &placeholders));
         let live = || self.lab.kubectl(&["get", self.resource, name]);
         let original = live();
-        let patch = merge_patch(&before, &wanted).to_string();
+        let mut patch = merge_patch(&before, &wanted);
+        without_additions(&mut patch, &before);
+        if !says_something(&patch) {
+            return kept;
+        }
+        let text = patch.to_string();
         let (accepted, told) =
-            self.lab.try_kubectl(&["patch", self.resource, name, "--type=merge", "--field-manager=kubectl-edit", "-p", &patch]);
+            self.lab.try_kubectl(&["patch", self.resource, name, "--type=merge", "--field-manager=kubectl-edit", "-p", &text]);
         if !accepted {
             assert!(told.contains("invalid") || told.contains("Invalid"), "{at}: {told}");
             return kept;
@@ -203,7 +237,9 @@ impl<K: Kind> Test<K> {
         if !shown.is_empty() {
             assert_eq!(shown, [&leaf], "{at}");
             let warnings = plan.diagnostics.warnings();
-            assert!(!warnings.is_empty() && warnings.iter().all(|w| w.contains("\"kubectl-edit\"")), "{at}: {warnings:?}");
+            // who only took something away is not recorded anywhere
+            assert!(!warnings.is_empty() || !sets_something(&patch), "{at}: no warning");
+            assert!(warnings.iter().all(|w| w.contains("\"kubectl-edit\"")), "{at}: {warnings:?}");
             self.proxy.reset();
             let applied = self.driver.apply(&read.state, &plan, config).await;
             applied.diagnostics.no_errors(&at);
@@ -244,9 +280,8 @@ impl<K: Kind> Test<K> {
         for _ in 0..20 {
             let Some(other) = self.valid(name, random) else { continue };
             let Some((changed, leaf)) = leaves::exchange_one(&self.schema.block, config, &other, random) else { continue };
-            let plain = Placeholders { cluster_name: "c".into(), ext_account_id: "a".into() };
-            let bodies = [config, &changed].map(|c| self.types.body(c, c, &plain));
-            if bodies[0] != bodies[1] && self.types.check(&changed).0.is_empty() {
+            let bodies = [config, &changed].map(|c| self.types.body(c, c, &self.placeholders()));
+            if bodies[0] != bodies[1] && self.check(&changed).0.is_empty() {
                 return Some((changed, leaf));
             }
         }
@@ -256,6 +291,61 @@ impl<K: Kind> Test<K> {
     fn text(&self, value: &Value) -> String {
         String::from_utf8(karpenter::tofu::json::encode(value, &self.schema.block.ty())).unwrap()
     }
+}
+
+/// A value with its placeholders resolved.
+fn resolved(value: &Value, placeholders: &Placeholders) -> Value {
+    match value {
+        Value::String(text) => Value::from(placeholders.resolve(text)),
+        Value::List(items) => Value::List(items.iter().map(|item| resolved(item, placeholders)).collect()),
+        Value::Map(entries) => Value::object(entries.iter().map(|(key, value)| (placeholders.resolve(key), resolved(value, placeholders)))),
+        other => other.clone(),
+    }
+}
+
+/// The least that is valid.
+fn base(kind: &str) -> Json {
+    match kind {
+        "NodePool" => json!({"template": [{"node_class_ref": [{"name": "default"}], "requirements": {"kubernetes.io/os": ["linux"]}}]}),
+        _ => json!({"role": "node-{{ cluster_name }}", "ami_selector_term": [{"alias": "al2023@latest"}],
+            "subnet_selector_term": [{"tags": {"Name": "private"}}], "security_group_selector_term": [{"tags": {"Name": "{{ cluster_name }}"}}],
+            "block_device_mapping": [{"device_name": "/dev/xvda", "ebs": [{"volume_size": "100Gi", "encrypted": true}]}],
+            "metadata_options": [{"http_tokens": "required"}], "tags": {"team": "a"}, "kubelet": [{"max_pods": 10, "kube_reserved": {"cpu": "100m"}}]}),
+    }
+}
+
+/// A configuration with every attribute of its type, null where not given.
+fn filled(block: &Block, given: &Json) -> Value {
+    let attributes = block.attributes.iter().map(|a| (a.name.clone(), convert::from_json(&a.ty, &given[&a.name])));
+    let blocks = block.blocks.iter().map(|b| {
+        let items = given[&b.name].as_array().into_iter().flatten();
+        (b.name.clone(), Value::List(items.map(|item| filled(&b.block, item)).collect()))
+    });
+    Value::object(attributes.chain(blocks))
+}
+
+/// Whether a merge patch does more than remove.
+fn sets_something(patch: &Json) -> bool {
+    match patch {
+        Json::Null => false,
+        Json::Object(entries) => entries.values().any(sets_something),
+        _ => true,
+    }
+}
+
+/// Keys that anybody may add stay where they are: no such additions.
+fn without_additions(patch: &mut Json, before: &Json) {
+    const OPEN: [&str; 5] = ["/metadata/labels", "/metadata/annotations", "/spec/limits", "/spec/tags", "/spec/template/metadata/annotations"];
+    for place in OPEN {
+        if let Some(entries) = patch.pointer_mut(place).and_then(Json::as_object_mut) {
+            entries.retain(|key, _| before.pointer(place).is_some_and(|there| there.get(key).is_some()));
+        }
+    }
+}
+
+/// Whether a merge patch says anything at all.
+fn says_something(patch: &Json) -> bool {
+    patch.as_object().is_none_or(|entries| entries.values().any(says_something))
 }
 
 /// The JSON merge patch from one object to another.
