@@ -74,7 +74,13 @@ pub async fn apply(
 ///
 /// # Errors
 /// [`Kind::Conflict`] where it is of another version, else as [`apply`].
-pub async fn merge(client: &kube::Client, object: &Object<'_>, patch: &serde_json::Value, how: Apply<'_>, deadline: Instant) -> Result<DynamicObject, Error> {
+pub async fn merge(
+    client: &kube::Client,
+    object: &Object<'_>,
+    patch: &serde_json::Value,
+    how: Apply<'_>,
+    deadline: Instant,
+) -> Result<DynamicObject, Error> {
     let Apply { manager, force: _, dry_run } = how;
     let parameters = PatchParams { dry_run, force: false, field_manager: Some(manager.to_owned()), field_validation: None };
     let (api, patch) = (object.api(client), Patch::Merge(patch));

@@ -52,7 +52,8 @@ impl Bodies {
 impl<K: Kind> ApiObject<K> {
     /// The objects that a change amounts to.
     pub fn bodies(&self, prior: &Value, config: &Value, planned: &Value, placeholders: &Placeholders) -> Bodies {
-        let [prior, config, planned] = [(prior, prior), (config, planned), (planned, planned)].map(|(said, rest)| self.body(said, rest, placeholders));
+        let [prior, config, planned] =
+            [(prior, prior), (config, planned), (planned, planned)].map(|(said, rest)| self.body(said, rest, placeholders));
         Bodies { prior, config, planned }
     }
 
@@ -75,7 +76,10 @@ impl<K: Kind> ApiObject<K> {
                 Claim::Set(wanted) => format!("Apply sets it to {wanted}, as the configuration says."),
                 Claim::Removed => "Apply removes it, as the configuration no longer says it.".to_owned(),
                 Claim::None if path[0] != "spec" || value.is_null() || self.is_default(path, value) => continue,
-                Claim::None => "The configuration says nothing of it, so it stays. Write it in the configuration, or remove it from the object.".to_owned(),
+                Claim::None => {
+                    "The configuration says nothing of it, so it stays. Write it in the configuration, or remove it from the object."
+                        .to_owned()
+                }
             };
             let (what, deeper) = match &claim {
                 Claim::Set(wanted) => ("was changed by", difference(value, wanted)),
@@ -135,7 +139,8 @@ fn difference(a: &Json, b: &Json) -> Vec<Step> {
     match (a, b) {
         (Json::Object(a), Json::Object(b)) => {
             let keys = a.keys().chain(b.keys().filter(|k| !a.contains_key(*k)));
-            let pairs = keys.map(|key| (Step::Attribute(key.clone()), a.get(key).unwrap_or(&Json::Null), b.get(key).unwrap_or(&Json::Null)));
+            let pairs =
+                keys.map(|key| (Step::Attribute(key.clone()), a.get(key).unwrap_or(&Json::Null), b.get(key).unwrap_or(&Json::Null)));
             single(pairs.filter(|(_, a, b)| a != b).collect())
         }
         (Json::Array(a), Json::Array(b)) if a.len() == b.len() => {

@@ -211,7 +211,13 @@ impl<K: Kind> ApiObject<K> {
     }
 
     /// The name is taken: by an object that goes (wait, then try again), by our own whose answer was lost, or by somebody's.
-    async fn taken(&self, target: &Target, request: &ApplyRequest, error: Error, deadline: Instant) -> Result<Option<DynamicObject>, Error> {
+    async fn taken(
+        &self,
+        target: &Target,
+        request: &ApplyRequest,
+        error: Error,
+        deadline: Instant,
+    ) -> Result<Option<DynamicObject>, Error> {
         let Some(live) = kubernetes::get(&target.client, &target.object(), deadline).await? else { return Ok(None) };
         if live.metadata.deletion_timestamp.is_some() {
             target.connection.watches.until(&target.client, &target.object(), deadline, |o| o.is_none()).await?;
@@ -371,7 +377,9 @@ impl<K: Kind> ApiObject<K> {
     fn body_for(&self, request: &ApplyRequest, cluster: &Cluster) -> Result<Json, Error> {
         let placeholders = Placeholders::of(cluster);
         let body = self.body(&request.config, &request.planned_state, &placeholders);
-        if cluster.name.is_empty() && self.body(&request.config, &request.planned_state, &Placeholders { cluster_name: "?".into(), ..placeholders }) != body {
+        if cluster.name.is_empty()
+            && self.body(&request.config, &request.planned_state, &Placeholders { cluster_name: "?".into(), ..placeholders }) != body
+        {
             let name = request.planned_state.attr("name").as_str().unwrap_or_default();
             return Err(Error::new(
                 ErrorKind::Invalid,

@@ -16,17 +16,21 @@ impl<K: Kind> ApiObject<K> {
     pub(super) fn take_over(&self, request: &MoveRequest) -> Option<ImportResponse> {
         let provider = request.source_provider_address.rsplit('/').take(2).collect::<Vec<_>>();
         let object = match (provider.as_slice(), request.source_type_name.as_str()) {
-            (["kubernetes", "hashicorp"], "kubernetes_manifest") => dynamic(&request.source_state["manifest"])
-                .ok_or_else(|| "its state has no manifest".to_owned()),
+            (["kubernetes", "hashicorp"], "kubernetes_manifest") => {
+                dynamic(&request.source_state["manifest"]).ok_or_else(|| "its state has no manifest".to_owned())
+            }
             (["kubectl", "gavinbunney" | "alekc"], "kubectl_manifest") => {
                 let text = request.source_state["yaml_body_parsed"].as_str().or(request.source_state["yaml_body"].as_str());
                 yaml::parse(text.unwrap_or_default())
             }
             _ => return None,
         };
-        Some(object.map_err(|why| self.not_taken(request, &why)).and_then(|object| self.state_of(request, object)).unwrap_or_else(|error| {
-            ImportResponse { diagnostics: error.into(), ..ImportResponse::default() }
-        }))
+        Some(
+            object
+                .map_err(|why| self.not_taken(request, &why))
+                .and_then(|object| self.state_of(request, object))
+                .unwrap_or_else(|error| ImportResponse { diagnostics: error.into(), ..ImportResponse::default() }),
+        )
     }
 
     fn state_of(&self, request: &MoveRequest, object: Json) -> Result<ImportResponse, Error> {

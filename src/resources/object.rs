@@ -19,8 +19,8 @@ use crate::tofu::diagnostics::Diagnostics;
 use crate::tofu::path::{Path, Step};
 use crate::tofu::plan;
 use crate::tofu::schema::{Block, Mode, Schema};
-use crate::tofu::value::Value;
 use crate::tofu::validate;
+use crate::tofu::value::Value;
 
 /// Arguments and outputs of every API object.
 #[derive(JsonSchema)]
@@ -144,13 +144,19 @@ impl<K: Kind> ApiObject<K> {
             Value::Null => {
                 diagnostics = check(config);
                 if config.attr("name").is_null() {
-                    diagnostics.error(Path::attribute("name"), "missing argument name", format!("Give the {}'s name, or a manifest.", K::KIND));
+                    diagnostics.error(
+                        Path::attribute("name"),
+                        "missing argument name",
+                        format!("Give the {}'s name, or a manifest.", K::KIND),
+                    );
                 }
             }
             // it may still turn out null, and what stands beside it as well
             Value::Unknown(_) => {}
             manifest => {
-                let written = |name: &&str| !config.attr(name).is_null() && !config.attr(name).is_unknown() && *config.attr(name) != Value::List(vec![]);
+                let written = |name: &&str| {
+                    !config.attr(name).is_null() && !config.attr(name).is_unknown() && *config.attr(name) != Value::List(vec![])
+                };
                 for name in manifest::excluded(block).filter(written) {
                     let detail = format!("manifest says all of the object, so {name} must be left out here, or written in the manifest.");
                     diagnostics.error(Path::attribute(name), format!("{name} beside manifest"), detail);
@@ -415,7 +421,8 @@ fn parse_field(field: &str) -> Vec<Step> {
 
 /// The deepest attribute on the way to a field.
 fn locate(block: &Block, field: &[Step], path: Path) -> Option<Path> {
-    let starts = |json: &[String]| json.len() <= field.len() && json.iter().zip(field).all(|(key, step)| *step == Step::Attribute(key.clone()));
+    let starts =
+        |json: &[String]| json.len() <= field.len() && json.iter().zip(field).all(|(key, step)| *step == Step::Attribute(key.clone()));
     if let Some(nested) = block.blocks.iter().find(|b| starts(&b.json)) {
         let path = path.child(&nested.name);
         let rest = &field[nested.json.len()..];

@@ -38,8 +38,12 @@ pub async fn remove(target: &Target, uid: Option<&str>, deadline: Instant) -> Re
             let finalizers = live.and_then(|o| o.metadata.finalizers).unwrap_or_default();
             let mut named = blockers(target, last).await.unwrap_or_default();
             named.extend((!finalizers.is_empty()).then(|| format!("finalizers {}", finalizers.join(", "))));
-            Err(Error::new(ErrorKind::Timeout, action, format!("it is being deleted, but not gone yet; what blocks: {}", or_unknown(&named)))
-                .remedy("Wait for its nodes to drain, or raise timeouts.delete, and apply again."))
+            Err(Error::new(
+                ErrorKind::Timeout,
+                action,
+                format!("it is being deleted, but not gone yet; what blocks: {}", or_unknown(&named)),
+            )
+            .remedy("Wait for its nodes to drain, or raise timeouts.delete, and apply again."))
         }
         other => other.map(|_| ()),
     }

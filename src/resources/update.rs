@@ -33,7 +33,13 @@ struct Change<'a, K: Kind> {
 
 impl<K: Kind> ApiObject<K> {
     /// Applies a change.
-    pub(super) async fn change(&self, target: &Target, request: &ApplyRequest, body: &Json, deadline: Instant) -> Result<DynamicObject, Diagnostics> {
+    pub(super) async fn change(
+        &self,
+        target: &Target,
+        request: &ApplyRequest,
+        body: &Json,
+        deadline: Instant,
+    ) -> Result<DynamicObject, Diagnostics> {
         let placeholders = Placeholders::of(&target.connection.cluster);
         let bodies = self.bodies(&request.prior_state, &request.config, &request.planned_state, &placeholders);
         let private = Private::decode(&request.planned_private);
@@ -74,7 +80,8 @@ impl<K: Kind> Change<'_, K> {
     async fn look(&self) -> Result<DynamicObject, Error> {
         let live = kubernetes::get(&self.target.client, &self.target.object(), self.deadline).await?;
         live.ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, self.action(), "it was deleted after it was planned").remedy("Plan again, so that it is made anew.")
+            Error::new(ErrorKind::NotFound, self.action(), "it was deleted after it was planned")
+                .remedy("Plan again, so that it is made anew.")
         })
     }
 
@@ -169,7 +176,8 @@ impl<K: Kind> Change<'_, K> {
     }
 
     fn restless(&self) -> Error {
-        Error::new(ErrorKind::Conflict, self.action(), "the object changed again and again while it was being written").remedy("Apply again.")
+        Error::new(ErrorKind::Conflict, self.action(), "the object changed again and again while it was being written")
+            .remedy("Apply again.")
     }
 }
 

@@ -7,8 +7,8 @@ use karpenter::tofu::schema::{Schema, Type};
 use karpenter::tofu::value::Value;
 use tonic::transport::Channel;
 
-use super::plugin::{Plugin, Start};
 use super::common::{Lab, Proxy};
+use super::plugin::{Plugin, Start};
 
 /// A configured plugin, and one of its types.
 pub struct Driver {

@@ -134,7 +134,9 @@ impl Generator {
         if let Some((nested, inner)) = self.blocks.iter().find(|(b, _)| b.name == *name) {
             let mut items = value.attr(name).items().to_vec();
             match rest.split_first() {
-                Some((Step::Index(i), rest)) if *i < items.len() && !rest.is_empty() && !random.once_in(4) => inner.mend(&mut items[*i], rest, random),
+                Some((Step::Index(i), rest)) if *i < items.len() && !rest.is_empty() && !random.once_in(4) => {
+                    inner.mend(&mut items[*i], rest, random)
+                }
                 Some((Step::Index(i), _)) if *i < items.len() && random.once_in(2) => {
                     items.remove(*i);
                 }
@@ -178,7 +180,13 @@ fn attribute_value(attribute: &Attribute, shape: &Shape, taste: Taste, random: &
     match attribute.mode {
         Mode::Computed => Value::Null,
         // it excludes all others: the backend makes the good ones, of whole configurations
-        _ if attribute.name == "manifest" => if taste.garbage == 3 && random.once_in(20) { text(&GARBAGE, random) } else { Value::Null },
+        _ if attribute.name == "manifest" => {
+            if taste.garbage == 3 && random.once_in(20) {
+                text(&GARBAGE, random)
+            } else {
+                Value::Null
+            }
+        }
         _ if attribute.name == "cluster_name" && random.once_in(taste.set) => text(&CLUSTERS, random),
         _ if attribute.name == "cluster_name" => Value::Null,
         _ if required || random.once_in(taste.set) => shape.value(taste, random),
@@ -230,7 +238,9 @@ impl Shape {
             (Type::String, _) => text(if garbage { &GARBAGE } else { &self.texts }, random),
             (Type::List(_), Some(element)) => {
                 let count = random.between(self.lengths.0 as i64, self.lengths.1 as i64);
-                Value::List((0..count).map(|_| if garbage && random.once_in(3) { Value::Null } else { element.value(taste, random) }).collect())
+                Value::List(
+                    (0..count).map(|_| if garbage && random.once_in(3) { Value::Null } else { element.value(taste, random) }).collect(),
+                )
             }
             (Type::Map(_), Some(element)) => {
                 let count = random.between(self.lengths.0 as i64, self.lengths.1 as i64);

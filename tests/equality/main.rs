@@ -78,7 +78,14 @@ fn run<K: Kind>(resource: &'static str) {
             assert!(tried <= 4 * cases + 20, "too few specs are valid: {passed:?} of {tried}");
             test.case(seed * 1_000_000 + tried, &mut passed).await;
         }
-        println!("{}: {tried} specs, {} accepted, {} changes, {} edits, {} imports", K::TYPE_NAME, passed[0], passed[1], passed[2], passed[3]);
+        println!(
+            "{}: {tried} specs, {} accepted, {} changes, {} edits, {} imports",
+            K::TYPE_NAME,
+            passed[0],
+            passed[1],
+            passed[2],
+            passed[3]
+        );
         assert!(passed[1] * 2 > cases && passed[2] * 2 > cases && passed[3] * 2 > cases, "too few: {passed:?}");
     });
 }
@@ -167,7 +174,8 @@ impl<K: Kind> Test<K> {
             config.set(attribute, Value::Null);
         }
         config.set("name", Value::from(name));
-        let short = ["create", "delete", "update"].map(|operation| (operation, Value::from(if operation == "delete" { "30s" } else { "0s" })));
+        let short =
+            ["create", "delete", "update"].map(|operation| (operation, Value::from(if operation == "delete" { "30s" } else { "0s" })));
         config.set("timeouts", Value::List(vec![Value::object(short)]));
     }
 
@@ -244,7 +252,11 @@ impl<K: Kind> Test<K> {
             let applied = self.driver.apply(&read.state, &plan, config).await;
             applied.diagnostics.no_errors(&at);
             let writes = self.proxy.calls().iter().filter(|c| c.mutating).count();
-            assert!(writes <= 2 && self.proxy.calls().iter().filter(|c| c.service == "kubernetes" && c.action != "WATCH").count() <= 4, "{at}: {:#?}", self.proxy.counts());
+            assert!(
+                writes <= 2 && self.proxy.calls().iter().filter(|c| c.service == "kubernetes" && c.action != "WATCH").count() <= 4,
+                "{at}: {:#?}",
+                self.proxy.counts()
+            );
             assert_eq!(live()["spec"], original["spec"], "{at}: taken back, and nothing else");
             *passed += 1;
             return self.settled(applied, config, &at).await;
@@ -335,7 +347,8 @@ fn sets_something(patch: &Json) -> bool {
 
 /// Keys that anybody may add stay where they are: no such additions.
 fn without_additions(patch: &mut Json, before: &Json) {
-    const OPEN: [&str; 5] = ["/metadata/labels", "/metadata/annotations", "/spec/limits", "/spec/tags", "/spec/template/metadata/annotations"];
+    const OPEN: [&str; 5] =
+        ["/metadata/labels", "/metadata/annotations", "/spec/limits", "/spec/tags", "/spec/template/metadata/annotations"];
     for place in OPEN {
         if let Some(entries) = patch.pointer_mut(place).and_then(Json::as_object_mut) {
             entries.retain(|key, _| before.pointer(place).is_some_and(|there| there.get(key).is_some()));

@@ -35,7 +35,9 @@ pub fn of(value: &Value, random: &mut Random) -> Refinements {
                 let length = random.below(text.chars().count() + 1);
                 known.push(Known::Prefix(text.chars().take(length).collect()));
             }
-            Value::Number(Number::Int(n)) => known.extend([Known::LeastNumber(n.saturating_sub(1) as f64), Known::MostNumber(n.saturating_add(2) as f64)]),
+            Value::Number(Number::Int(n)) => {
+                known.extend([Known::LeastNumber(n.saturating_sub(1) as f64), Known::MostNumber(n.saturating_add(2) as f64)])
+            }
             Value::List(items) => known.extend([Known::LeastLength(items.len() / 2), Known::MostLength(items.len() + 1)]),
             Value::Map(items) => known.push(Known::LeastLength(items.len())),
             _ => {}

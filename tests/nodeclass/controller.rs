@@ -77,11 +77,16 @@ fn each_reason_of_the_controller_is_told() {
     let cases = [
         ("no-role", except("InstanceProfileReady", "Unknown", "AwaitingReconciliation", "object is awaiting reconciliation")),
         ("no-subnets", except("SubnetsReady", "False", "SubnetsNotFound", "SubnetSelector did not match any Subnets")),
-        ("no-groups", except("SecurityGroupsReady", "False", "SecurityGroupsNotFound", "SecurityGroupSelector did not match any SecurityGroups")),
+        (
+            "no-groups",
+            except("SecurityGroupsReady", "False", "SecurityGroupsNotFound", "SecurityGroupSelector did not match any SecurityGroups"),
+        ),
         ("no-amis", except("AMIsReady", "False", "AMINotFound", "AMISelector did not match any AMIs")),
         ("no-alias", except("AMIsReady", "False", "UnsupportedAlias", "alias is not supported")),
     ];
-    let class = |name: &str, timeout: &str| by_hand(name, &format!("timeouts {{\n    create = \"{timeout}\"\n  }}")).replace("\"this\"", &format!("\"{name}\""));
+    let class = |name: &str, timeout: &str| {
+        by_hand(name, &format!("timeouts {{\n    create = \"{timeout}\"\n  }}")).replace("\"this\"", &format!("\"{name}\""))
+    };
     let hcl: String = cases.iter().map(|(name, _)| class(name, if *name == "no-role" { "20s" } else { "5m" })).collect();
     let tofu = workspace(&hcl);
     let running = tofu.start(&["apply", "-json", "-auto-approve"]);

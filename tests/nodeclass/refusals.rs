@@ -14,7 +14,9 @@ fn rbac_s_refusals_are_told_with_what_to_do() {
     let outcome = reader.apply().err();
     let error = outcome.errors()[0];
     assert_eq!(error.summary, "could not apply EC2NodeClass \"forbidden\"");
-    for words in ["system:serviceaccount:default:class-reader", "cannot patch resource \"ec2nodeclasses\"", "Give this identity the permission"] {
+    for words in
+        ["system:serviceaccount:default:class-reader", "cannot patch resource \"ec2nodeclasses\"", "Give this identity the permission"]
+    {
         assert!(error.detail.contains(words), "no {words:?} in {}", error.detail);
     }
     let admin = workspace(&small("forbidden", ""));
@@ -48,14 +50,16 @@ fn malformed_arguments_are_refused_at_their_place() {
 fn each_cause_of_the_api_server_shows_at_its_attribute() {
     let lab = lab();
     let proxy = lab.proxy();
-    let tofu = workspace(&small("refused", "tags = { a = \"b\" }\n  metadata_options {\n    http_tokens = \"required\"\n  }")).through(&proxy);
+    let tofu =
+        workspace(&small("refused", "tags = { a = \"b\" }\n  metadata_options {\n    http_tokens = \"required\"\n  }")).through(&proxy);
     let fields = [
         ("spec.tags[a]", "tags = { a = \"b\" }"),
         ("spec.role", "role = \"node-role\""),
         ("spec.amiSelectorTerms[0].alias", "alias = \"al2023@latest\""),
         ("spec.metadataOptions.httpTokens", "http_tokens = \"required\""),
     ];
-    let causes = fields.map(|(field, _)| format!(r#"{{"reason":"FieldValueInvalid","message":"no good: {field}","field":"{field}"}}"#)).join(",");
+    let causes =
+        fields.map(|(field, _)| format!(r#"{{"reason":"FieldValueInvalid","message":"no good: {field}","field":"{field}"}}"#)).join(",");
     let status = format!(
         r#"{{"kind":"Status","apiVersion":"v1","metadata":{{}},"status":"Failure","reason":"Invalid","code":422,"message":"invalid",
             "details":{{"name":"refused","group":"karpenter.k8s.aws","kind":"EC2NodeClass","causes":[{causes}]}}}}"#

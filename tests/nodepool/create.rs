@@ -18,7 +18,9 @@ fn a_name_that_is_taken_is_refused_with_the_import_block() {
     let error = outcome.errors()[0];
     assert_eq!(error.summary, "could not create NodePool \"taken\"");
     assert_eq!(error.code(), "name = \"taken\"");
-    for words in ["an object of that name exists already", "import {", "to = karpenter_nodepool.", &format!("id = \"{}/taken\"", lab.cluster_name())] {
+    for words in
+        ["an object of that name exists already", "import {", "to = karpenter_nodepool.", &format!("id = \"{}/taken\"", lab.cluster_name())]
+    {
         assert!(error.detail.contains(words), "no {words:?} in {}", error.detail);
     }
     assert_eq!(live("taken")["metadata"]["resourceVersion"], before, "not touched");
@@ -40,7 +42,9 @@ fn a_create_whose_answer_was_lost_finds_its_own_object() {
 #[test]
 fn a_create_waits_for_an_object_of_that_name_to_go() {
     let lab = lab();
-    lab.kubectl_apply(&PLAIN.replace("NAME", "going").replace("\"name\": \"going\"", "\"name\": \"going\", \"finalizers\": [\"example.com/wait\"]"));
+    lab.kubectl_apply(
+        &PLAIN.replace("NAME", "going").replace("\"name\": \"going\"", "\"name\": \"going\", \"finalizers\": [\"example.com/wait\"]"),
+    );
     lab.kubectl_text(&["delete", "nodepools.karpenter.sh", "going", "--wait=false"]);
     let old = live("going")["metadata"]["uid"].clone();
     let proxy = lab.proxy();
@@ -77,13 +81,19 @@ fn a_create_waits_for_the_crd_and_an_old_crd_names_the_field_it_lacks() {
     ]);
     let old = Tofu::new(&lab, &bare(&small("old", "", "termination_grace_period = \"30s\""))).through(&proxy);
     let mut errors = vec![];
-    lab.eventually("the API server takes the CRD's change", || !lab.try_kubectl(&["explain", "nodepools.spec.template.spec.terminationGracePeriod"]).0);
+    lab.eventually("the API server takes the CRD's change", || {
+        !lab.try_kubectl(&["explain", "nodepools.spec.template.spec.terminationGracePeriod"]).0
+    });
     proxy.reset();
     for error in old.apply().err().errors() {
         errors.push((error.summary.clone(), error.code().to_owned(), error.detail.clone()));
     }
     assert_eq!(errors.len(), 1, "{errors:#?}");
-    assert_eq!((errors[0].0.as_str(), errors[0].1.as_str()), ("could not apply NodePool \"old\"", "termination_grace_period = \"30s\""), "{errors:#?}");
+    assert_eq!(
+        (errors[0].0.as_str(), errors[0].1.as_str()),
+        ("could not apply NodePool \"old\"", "termination_grace_period = \"30s\""),
+        "{errors:#?}"
+    );
     assert!(errors[0].2.contains("field not declared in schema"), "{errors:#?}");
     assert_eq!(proxy.count("kubernetes:PATCH"), 1, "never tried again");
 

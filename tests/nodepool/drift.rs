@@ -107,7 +107,11 @@ fn what_somebody_adds_by_hand_warns_with_path_value_and_manager() {
         assert!(words.iter().all(|w| text.contains(w)), "{words:?}: {text}");
     }
     // a scalar with a default that the configuration leaves out
-    edit("added", "kubectl-edit", json!({"spec": {"disruption": {"budgets": null}, "template": {"metadata": null, "spec": {"expireAfter": "1h"}}}}));
+    edit(
+        "added",
+        "kubectl-edit",
+        json!({"spec": {"disruption": {"budgets": null}, "template": {"metadata": null, "spec": {"expireAfter": "1h"}}}}),
+    );
     let plan = tofu.plan().empty();
     assert!(one_warning(&plan).text().contains("spec.template.spec.expireAfter was added by \"kubectl-edit\""));
     tofu.destroy().ok();
@@ -147,7 +151,11 @@ fn what_changed_after_the_plan_is_not_taken_back() {
     for words in ["spec.limits.cpu is \"99\"", "\"somebody\"", "changed after it was planned"] {
         assert!(errors[0].detail.contains(words), "no {words:?} in {}", errors[0].detail);
     }
-    assert_eq!((&live("raced")["spec"]["weight"], &live("raced")["spec"]["limits"]["cpu"]), (&json!(50), &json!("99")), "nothing was written");
+    assert_eq!(
+        (&live("raced")["spec"]["weight"], &live("raced")["spec"]["limits"]["cpu"]),
+        (&json!(50), &json!("99")),
+        "nothing was written"
+    );
     // the next plan shows both, and takes both back
     assert_eq!(warnings(&tofu.plan().ok()).len(), 2);
     tofu.apply_planned().ok();
@@ -215,7 +223,8 @@ fn ownership_passes_at_the_first_write_after_an_import_so_that_removals_remove()
         std::fs::remove_file(file).unwrap();
     }
     lab.eventually("all are Ready", || (0..FORMER.len()).all(|i| live(&name(i))["status"]["conditions"].is_array()));
-    let imports: String = (0..FORMER.len()).map(|i| format!("import {{\n  to = karpenter_nodepool.p{i}\n  id = \"{}\"\n}}\n", name(i))).collect();
+    let imports: String =
+        (0..FORMER.len()).map(|i| format!("import {{\n  to = karpenter_nodepool.p{i}\n  id = \"{}\"\n}}\n", name(i))).collect();
     let both = "{ cpu = \"10\", memory = \"1Gi\" }";
     let tofu = workspace(&(hcl("10", both) + &imports)).through(&proxy);
     let plan = tofu.plan().ok();

@@ -211,7 +211,12 @@ fn equal_text_costs_nothing_and_removed_values_fall_back_to_the_default() {
     tofu.apply().ok();
     // the same, otherwise written
     lab().kubectl(&[
-        "patch", "nodepools.karpenter.sh", "equal", "--type=merge", "--field-manager=terraform-provider-karpenter", "-p",
+        "patch",
+        "nodepools.karpenter.sh",
+        "equal",
+        "--type=merge",
+        "--field-manager=terraform-provider-karpenter",
+        "-p",
         r#"{"spec":{"limits":{"cpu":"2000m"},"template":{"spec":{"expireAfter":"2880m"}}}}"#,
     ]);
     tofu.plan().empty();

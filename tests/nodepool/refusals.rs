@@ -52,8 +52,13 @@ fn malformed_arguments_are_refused_at_their_place() {
     let mut at: Vec<&str> = outcome.errors().iter().map(|e| e.code()).collect();
     at.sort_unstable();
     let expected = [
-        "consolidate_after = \"soon\"", "effect = \"Sometimes\"", "expire_after = \"1y\"", "limits = { cpu = \"many\" }", "name = \"Not_A_Name\"",
-        "nodes = \"half\"", "weight = 101",
+        "consolidate_after = \"soon\"",
+        "effect = \"Sometimes\"",
+        "expire_after = \"1y\"",
+        "limits = { cpu = \"many\" }",
+        "name = \"Not_A_Name\"",
+        "nodes = \"half\"",
+        "weight = 101",
     ];
     assert_eq!(at, expected, "{:#?}", outcome.errors());
 }
