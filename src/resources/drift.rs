@@ -3,13 +3,13 @@
 use kube::core::DynamicObject;
 use serde_json::Value as Json;
 
+use super::defaults::default_at;
 use super::object::{ApiObject, Kind, Private};
 use super::ownership::{self, Field, Handover};
 use super::placeholders::Placeholders;
 use crate::tofu::convert;
 use crate::tofu::diagnostics::Diagnostics;
 use crate::tofu::path::Step;
-use crate::tofu::schema::Block;
 use crate::tofu::value::Value;
 
 /// What the configuration says of a field that somebody else set.
@@ -114,20 +114,6 @@ pub fn recorded(state: &Value) -> Placeholders {
     let arn = state.attr("cluster_arn").as_str().unwrap_or_default();
     let part = |n: usize| arn.splitn(6, ':').nth(n).unwrap_or_default();
     Placeholders { cluster_name: part(5).trim_start_matches("cluster/").to_owned(), ext_account_id: part(4).to_owned() }
-}
-
-fn default_at(block: &Block, path: &[String]) -> Option<Json> {
-    if let Some(attribute) = block.attributes.iter().find(|a| a.json == path) {
-        return convert::to_json(attribute.server_default.as_ref()?);
-    }
-    let nested = block.blocks.iter().find(|b| path.starts_with(&b.json))?;
-    let rest = &path[nested.json.len()..];
-    match (&nested.server_default, rest) {
-        (Some(default), []) if !nested.single => Some(default.clone()),
-        (Some(default), rest) if nested.single && convert::at(&default[0], rest).is_some() => convert::at(&default[0], rest).cloned(),
-        (_, []) => None,
-        (_, rest) => default_at(&nested.block, rest),
-    }
 }
 
 /// Where two values differ, as deep as there is one such place.

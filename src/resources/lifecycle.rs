@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Value as Json, json};
 use tokio::time::Instant;
 
 use super::formats;
-use super::object::{ApiObject, Kind, Private, Readiness, same_cluster};
+use super::object::{ApiObject, Kind, Private, same_cluster};
 use super::placeholders::Placeholders;
+use super::readiness::{Readiness, not_ready};
 use super::removal;
 use crate::error::{Error, Kind as ErrorKind};
 use crate::kubernetes::{self, Apply, Object, is_kind_missing};
@@ -31,7 +31,7 @@ use crate::tofu::value::Value;
 pub const FIELD_MANAGER: &str = "terraform-provider-karpenter";
 
 const LAST_LOOK: Duration = Duration::from_secs(60);
-const READY_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const READY_TIMEOUT: Duration = Duration::from_secs(60);
 const DELETE_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
 /// One object in one cluster, with what reaches it.
@@ -50,26 +50,6 @@ impl Target {
 
     pub(super) fn object(&self) -> Object<'_> {
         Object { kind: &self.resource, namespace: None, name: &self.name }
-    }
-
-    /// Waits for a CRD that is about to appear.
-    async fn wait_for_kind(&self, deadline: Instant) -> Result<(), Error> {
-        let definitions = ApiResource::erase::<CustomResourceDefinition>(&());
-        let name = format!("{}.{}", self.resource.plural, self.resource.group);
-        let object = Object { kind: &definitions, namespace: None, name: &name };
-        let established = |crd: Option<&DynamicObject>| {
-            let conditions = crd.and_then(|c| c.data["status"]["conditions"].as_array());
-            conditions.into_iter().flatten().any(|c| c["type"] == "Established" && c["status"] == "True")
-        };
-        match self.connection.watches.until(&self.client, &object, deadline, established).await {
-            Err(error) if error.kind == ErrorKind::Timeout => Err(Error::new(
-                ErrorKind::Timeout,
-                format!("create {} {:?}", self.resource.kind, self.name),
-                format!("the cluster has no CRD {name}"),
-            )
-            .remedy("Install Karpenter first: depend on karpenter_bundle, or install its CRDs by other means.")),
-            other => other.map(|_| ()),
-        }
     }
 }
 
@@ -186,56 +166,6 @@ impl<K: Kind> ApiObject<K> {
         PlanResponse { planned_state: planned, requires_replace, planned_private: private.encode(), diagnostics }
     }
 
-    async fn create(&self, request: ApplyRequest) -> Result<ApplyResponse, Diagnostics> {
-        let planned = &request.planned_state;
-        let deadline = self.deadline(planned, "create", READY_TIMEOUT);
-        let target = self.reach(planned).await?;
-        let mut body = self.body_for(&request, &target.connection.cluster)?;
-        // no object ever has resourceVersion 1: the API server creates, or answers 409 when the name is taken
-        body["metadata"]["resourceVersion"] = json!("1");
-        target.connection.reads.written(&target.resource);
-        let made = loop {
-            match kubernetes::apply(&target.client, &target.object(), &body, manager(false), deadline).await {
-                Ok(object) => break object,
-                Err(error) if is_kind_missing(&error) && Instant::now() < deadline => target.wait_for_kind(deadline).await?,
-                Err(error) if matches!(error.kind, ErrorKind::Conflict | ErrorKind::AlreadyExists) => {
-                    match self.taken(&target, &request, error, deadline).await? {
-                        Some(own) => break own,
-                        None => continue,
-                    }
-                }
-                Err(error) => return Err(self.refused(error, planned)),
-            }
-        };
-        Ok(self.settle(request, made, &target, deadline, "create").await)
-    }
-
-    /// The name is taken: by an object that goes (wait, then try again), by our own whose answer was lost, or by somebody's.
-    async fn taken(
-        &self,
-        target: &Target,
-        request: &ApplyRequest,
-        error: Error,
-        deadline: Instant,
-    ) -> Result<Option<DynamicObject>, Error> {
-        let Some(live) = kubernetes::get(&target.client, &target.object(), deadline).await? else { return Ok(None) };
-        if live.metadata.deletion_timestamp.is_some() {
-            target.connection.watches.until(&target.client, &target.object(), deadline, |o| o.is_none()).await?;
-            return Ok(None);
-        }
-        let cluster = &target.connection.cluster;
-        let ours = live.metadata.managed_fields.iter().flatten().any(|m| m.manager.as_deref() == Some(FIELD_MANAGER));
-        let observed = self.observe(&live, &request.planned_state, cluster, false);
-        if ours && observed == convert::settle(&request.planned_state, &observed) {
-            return Ok(Some(live));
-        }
-        let id = if cluster.name.is_empty() { target.name.clone() } else { format!("{}/{}", cluster.name, target.name) };
-        Err(Error::new(ErrorKind::AlreadyExists, format!("create {} {:?}", K::KIND, target.name), "an object of that name exists already")
-            .remedy(format!("To manage the existing one, import it:\n\n  import {{\n    to = {}.NAME\n    id = {id:?}\n  }}", K::TYPE_NAME))
-            .at(Path::attribute("name"))
-            .caused_by(error))
-    }
-
     async fn update(&self, request: ApplyRequest) -> Result<ApplyResponse, Diagnostics> {
         let planned = &request.planned_state;
         let deadline = self.deadline(planned, "update", READY_TIMEOUT);
@@ -250,7 +180,14 @@ impl<K: Kind> ApiObject<K> {
     }
 
     /// Waits for readiness and completes the planned state.
-    async fn settle(&self, request: ApplyRequest, applied: DynamicObject, target: &Target, deadline: Instant, what: &str) -> ApplyResponse {
+    pub(super) async fn settle(
+        &self,
+        request: ApplyRequest,
+        applied: DynamicObject,
+        target: &Target,
+        deadline: Instant,
+        what: &str,
+    ) -> ApplyResponse {
         let mut private = Private::decode(&request.planned_private);
         (private.uid, private.imported) = (applied.metadata.uid.clone(), false);
         self.remember(&mut private, &applied, &Value::Null, &Placeholders::of(&target.connection.cluster));
@@ -320,6 +257,15 @@ impl<K: Kind> ApiObject<K> {
         let target = Target::new::<K>(connection, prior.attr("name")).await?;
         let deadline = self.deadline(prior, "delete", DELETE_TIMEOUT);
         let uid = Private::decode(private).uid;
+        if let Some(uid) = uid.as_deref().filter(|uid| self.is_adopted(uid)) {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                format!("delete {} {:?}", K::KIND, target.name),
+                format!("the object (uid {uid}) was just taken over as the one that replaces it"),
+            )
+            .remedy("An object's name cannot be used twice: take create_before_destroy away, or give the new one another name.")
+            .into());
+        }
         target.connection.reads.written(&target.resource);
         removal::remove(&target, uid.as_deref(), deadline).await?;
         Ok(ApplyResponse::default())
@@ -353,7 +299,7 @@ impl<K: Kind> ApiObject<K> {
     }
 
     /// Where a planned object goes.
-    async fn reach(&self, planned: &Value) -> Result<Target, Error> {
+    pub(super) async fn reach(&self, planned: &Value) -> Result<Target, Error> {
         let connection = self.connect(planned.attr("cluster_name")).await?;
         self.same_as_recorded(planned, &connection.cluster, "apply")?;
         Target::new::<K>(connection, planned.attr("name")).await
@@ -374,7 +320,7 @@ impl<K: Kind> ApiObject<K> {
         }
     }
 
-    fn body_for(&self, request: &ApplyRequest, cluster: &Cluster) -> Result<Json, Error> {
+    pub(super) fn body_for(&self, request: &ApplyRequest, cluster: &Cluster) -> Result<Json, Error> {
         let placeholders = Placeholders::of(cluster);
         let body = self.body(&request.config, &request.planned_state, &placeholders);
         if cluster.name.is_empty()
@@ -409,7 +355,7 @@ impl<K: Kind> ApiObject<K> {
         diagnostics
     }
 
-    fn deadline(&self, state: &Value, operation: &str, otherwise: Duration) -> Instant {
+    pub(super) fn deadline(&self, state: &Value, operation: &str, otherwise: Duration) -> Instant {
         let written = state.attr("timeouts").first().attr(operation).as_str().and_then(formats::seconds);
         Instant::now() + written.map_or(otherwise, Duration::from_secs)
     }
@@ -425,19 +371,4 @@ fn moves_by_replacement<K: Kind>(old: &str, new: &str) -> Diagnostics {
     .remedy(format!("Write the one that is meant: cluster_name = {old:?} replaces it in place, {new:?} moves it."))
     .at(Path::attribute("cluster_name"))
     .into()
-}
-
-fn not_ready(readiness: &Readiness, operation: &str) -> String {
-    let state = match readiness.ready.as_str() {
-        "" => "Karpenter has not looked at it yet. Check that its controller runs and watches this cluster.".to_owned(),
-        "Unknown" => format!(
-            "Karpenter has not decided within timeouts.{operation}. Where no reason is given, check the node role, the AMI alias's \
-             version, and the controller's log."
-        ),
-        _ => "Karpenter refuses it for now.".to_owned(),
-    };
-    let conditions: Vec<String> = readiness.unmet.iter().map(|c| format!("  {c}")).collect();
-    format!("{state} `ready` is false; nothing needs to be applied again once the cause is gone.\n{}", conditions.join("\n"))
-        .trim_end()
-        .to_owned()
 }

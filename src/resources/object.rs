@@ -2,16 +2,19 @@
 //!
 //! Pure steps live here (plan, body, state of a live object); `lifecycle` has the steps with a client.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use kube::core::{ApiResource, DynamicObject};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
+use super::defaults::leave_out_defaults;
 use super::manifest;
 use super::ownership::{self, Field, Handover};
 use super::placeholders::{self, Placeholders};
+use super::readiness::Readiness;
 use crate::error::{Error, Kind as ErrorKind};
 use crate::provider::{Cluster, Connections};
 use crate::tofu::convert::{self, Projection};
@@ -93,6 +96,8 @@ pub struct ApiObject<K: Kind> {
     pub(super) schema: Schema,
     pub(super) connections: Arc<Connections>,
     pub(super) kind: std::marker::PhantomData<K>,
+    /// Uids of objects that this process found in the place of what it was to create.
+    adopted: Mutex<HashSet<String>>,
 }
 
 /// What is stored beside the state.
@@ -128,7 +133,7 @@ impl Private {
 impl<K: Kind> ApiObject<K> {
     /// The type, with its schema walked once.
     pub fn new(connections: Arc<Connections>) -> Self {
-        ApiObject { schema: K::schema(), connections, kind: std::marker::PhantomData }
+        ApiObject { schema: K::schema(), connections, kind: std::marker::PhantomData, adopted: Mutex::default() }
     }
 
     /// Offline checks: the schema's constraints, then the kind's rules.
@@ -284,17 +289,14 @@ impl<K: Kind> ApiObject<K> {
         paths
     }
 
-    /// The attribute that an API server's field path is about.
-    pub fn locate(&self, field: &str, planned: &Value) -> Option<Path> {
-        self.locate_steps(&parse_field(field), planned)
+    /// Remembers that an object was found in the place of what was to be created.
+    pub fn adopted(&self, uid: &str) {
+        self.adopted.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned());
     }
 
-    /// The same for a path in steps.
-    pub fn locate_steps(&self, steps: &[Step], planned: &Value) -> Option<Path> {
-        if !planned.attr("manifest").is_null() {
-            return Some(Path::attribute("manifest"));
-        }
-        K::locate(steps, planned).or_else(|| locate(&self.schema.block, steps, Path::root()))
+    /// Whether an object is a new one's now: with `create_before_destroy`, the old one of the same name is to be deleted next.
+    pub fn is_adopted(&self, uid: &str) -> bool {
+        self.adopted.lock().unwrap_or_else(PoisonError::into_inner).contains(uid)
     }
 
     /// What is to be remembered of a live object beside its state.
@@ -366,27 +368,6 @@ fn leave_out_foreign_metadata(json: &mut Json) {
     }
 }
 
-/// Import has no configuration to go by: a block that wholly equals the API server's default is left out.
-fn leave_out_defaults(block: &Block, state: &mut Value) {
-    for nested in &block.blocks {
-        let mut items = state.attr(&nested.name).items().to_vec();
-        items.iter_mut().for_each(|item| leave_out_defaults(&nested.block, item));
-        let by_default = match &nested.server_default {
-            Some(default) => *default == Json::Array(items.iter().map(|item| convert::expand(&nested.block, item)).collect()),
-            None => nested.single && !nested.min_items.is_positive() && items.iter().all(|item| is_default(&nested.block, item)),
-        };
-        state.set(&nested.name, Value::List(if by_default { vec![] } else { items }));
-    }
-}
-
-/// Whether a block has nothing but what the API server fills in.
-fn is_default(block: &Block, item: &Value) -> bool {
-    let mut written = block.attributes.iter().filter(|a| !item.attr(&a.name).is_null()).peekable();
-    written.peek().is_some()
-        && written.all(|a| a.server_default.as_ref() == Some(item.attr(&a.name)))
-        && block.blocks.iter().all(|b| item.attr(&b.name).items().is_empty())
-}
-
 fn collect_set(block: &Block, config: &Value, path: &Path, paths: &mut Vec<String>) {
     for attribute in block.attributes.iter().filter(|a| a.mode == Mode::OptionalComputed) {
         if !config.attr(&attribute.name).is_null() {
@@ -397,87 +378,5 @@ fn collect_set(block: &Block, config: &Value, path: &Path, paths: &mut Vec<Strin
         for (i, item) in config.attr(&nested.name).items().iter().enumerate() {
             collect_set(&nested.block, item, &path.child(&nested.name).index(i), paths);
         }
-    }
-}
-
-/// `spec.limits[cpu]`, `spec.template.metadata.labels[a.b/c]` and `spec.template.spec.taints[0].key` as steps.
-fn parse_field(field: &str) -> Vec<Step> {
-    let mut steps = Vec::new();
-    let mut rest = field;
-    while !rest.is_empty() {
-        if let Some((inner, after)) = rest.strip_prefix('[').and_then(|r| r.split_once(']')) {
-            steps.push(inner.parse().map_or_else(|_| Step::Key(inner.trim_matches('"').to_owned()), Step::Index));
-            rest = after;
-        } else {
-            rest = rest.strip_prefix('.').unwrap_or(rest);
-            let end = rest.find(['.', '[']).filter(|end| *end > 0).unwrap_or(rest.len());
-            steps.push(Step::Attribute(rest[..end].to_owned()));
-            rest = &rest[end..];
-        }
-    }
-    steps.retain(|step| *step != Step::Attribute(String::new()));
-    steps
-}
-
-/// The deepest attribute on the way to a field.
-fn locate(block: &Block, field: &[Step], path: Path) -> Option<Path> {
-    let starts =
-        |json: &[String]| json.len() <= field.len() && json.iter().zip(field).all(|(key, step)| *step == Step::Attribute(key.clone()));
-    if let Some(nested) = block.blocks.iter().find(|b| starts(&b.json)) {
-        let path = path.child(&nested.name);
-        let rest = &field[nested.json.len()..];
-        return match rest.split_first() {
-            Some((Step::Index(i), rest)) if !nested.single => locate(&nested.block, rest, path.index(*i)).or(Some(path.index(*i))),
-            _ if nested.single => locate(&nested.block, rest, path.index(0)).or(Some(path)),
-            _ => Some(path),
-        };
-    }
-    let attribute = block.attributes.iter().find(|a| starts(&a.json))?;
-    let path = path.child(&attribute.name);
-    let rest = &field[attribute.json.len()..];
-    Some(match rest.first() {
-        Some(Step::Key(key)) => path.key(key),
-        // a key with dots, as conflicts name it
-        Some(Step::Attribute(_)) => path.key(rest.iter().filter_map(Step::as_name).collect::<Vec<_>>().join(".")),
-        Some(Step::Index(i)) => path.index(*i),
-        None => path,
-    })
-}
-
-/// What an object's conditions say, of its present generation only.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Readiness {
-    /// `True`, `False`, `Unknown`, or empty where Karpenter has not looked at this generation yet.
-    pub ready: String,
-    /// Conditions other than True: type, status, reason and message.
-    pub unmet: Vec<String>,
-}
-
-impl Readiness {
-    /// Reads `status.conditions`.
-    pub fn of(object: &DynamicObject) -> Readiness {
-        let generation = object.metadata.generation;
-        let conditions = object.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
-        let present = |c: &&Json| c["observedGeneration"].as_i64().is_none() || c["observedGeneration"].as_i64() == generation;
-        let mut readiness = Readiness::default();
-        for condition in conditions.iter().filter(present) {
-            let field = |key: &str| condition[key].as_str().unwrap_or_default();
-            match (field("type"), field("status")) {
-                ("Ready", status) => status.clone_into(&mut readiness.ready),
-                (_, "True") => {}
-                (kind, status) => readiness.unmet.push(format!("{kind}={status} ({}): {}", field("reason"), field("message"))),
-            }
-        }
-        readiness
-    }
-
-    /// Whether Karpenter reports this generation as Ready.
-    pub fn is_ready(&self) -> bool {
-        self.ready == "True"
-    }
-
-    /// Whether waiting longer is pointless.
-    pub fn is_final(&self) -> bool {
-        self.ready == "True" || self.ready == "False"
     }
 }
