@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use karpenter::{docs, plugin};
 use karpenter::provider::Provider;
+use karpenter::{docs, plugin};
 
 const USAGE: &str = "\
 terraform-provider-karpenter            serve the client that started it

@@ -189,9 +189,7 @@ fn family(line: &'static str) -> Vec<Candidate> {
         let mut parts = word.split(':');
         Some((parts.next()?, parts.next()?, parts.next()?))
     });
-    let one = |(size, cpus, mebibytes)| {
-        systems.iter().map(move |system| Candidate { family, size, architecture, system, cpus, mebibytes })
-    };
+    let one = |(size, cpus, mebibytes)| systems.iter().map(move |system| Candidate { family, size, architecture, system, cpus, mebibytes });
     sizes.flat_map(one).collect()
 }
 
@@ -215,7 +213,10 @@ mod tests {
         let find = |name: &str| *candidates().iter().find(|c| c.name() == name).expect(name);
         let m5 = find("m5.large");
         assert_eq!((m5.architecture, m5.cpus, m5.mebibytes, m5.category(), m5.generation().as_str()), ("amd64", "2", "8192", "m", "5"));
-        assert_eq!((find("r8g.large").architecture, find("u-6tb1.112xlarge").category(), find("u-6tb1.112xlarge").generation().as_str()), ("arm64", "u", "1"));
+        assert_eq!(
+            (find("r8g.large").architecture, find("u-6tb1.112xlarge").category(), find("u-6tb1.112xlarge").generation().as_str()),
+            ("arm64", "u", "1")
+        );
         assert_eq!(find("u7i-12tb.224xlarge").generation(), "7");
     }
 

@@ -128,7 +128,9 @@ fn nothing_lost(written: &Json, understood: &Json, path: &str) -> Result<(), Ref
 
 fn unknown_or_mistyped(written: &Json, understood: &Json) -> String {
     match (written, understood) {
-        (Json::Object(entries), _) if entries.iter().any(|(key, value)| key.starts_with('{') || (value.is_null() && entries.len() == 1)) => {
+        (Json::Object(entries), _)
+            if entries.iter().any(|(key, value)| key.starts_with('{') || (value.is_null() && entries.len() == 1)) =>
+        {
             "text with {{ placeholders }} must be quoted in YAML".to_owned()
         }
         (_, Json::String(_)) => format!("it is {written}; it must be text, so quote it"),
@@ -158,10 +160,13 @@ fn json_path(block: &Block, path: &[Step], so_far: String) -> Option<String> {
     let join = |json: &[String]| if so_far.is_empty() { json.join(".") } else { format!("{so_far}.{}", json.join(".")) };
     let (Step::Attribute(name), rest) = path.split_first()? else { return Some(so_far) };
     if let Some(attribute) = block.attribute(name) {
-        let tail: String = rest.iter().map(|s| match s {
-            Step::Attribute(k) | Step::Key(k) => format!(".{k}"),
-            Step::Index(i) => format!("[{i}]"),
-        }).collect();
+        let tail: String = rest
+            .iter()
+            .map(|s| match s {
+                Step::Attribute(k) | Step::Key(k) => format!(".{k}"),
+                Step::Index(i) => format!("[{i}]"),
+            })
+            .collect();
         return (!so_far.is_empty() || is_of_object(&attribute.json)).then(|| join(&attribute.json) + &tail);
     }
     let nested = block.nested(name)?;
@@ -367,8 +372,16 @@ mod tests {
         let manifest = read_pool(POOL).expect("a manifest");
         assert_eq!(redrawn(&manifest, |_| {}), POOL);
         assert_eq!(redrawn(&manifest, |o| o.set("weight", Value::from(7))), POOL.replace("weight: 50", "weight: 7"));
-        assert_eq!(redrawn(&manifest, |o| o.set("limits", Value::object([("cpu", Value::from("2k"))]))), POOL.replace("cpu: 1000", "cpu: 2k"));
-        let os = |values: &[&str]| Value::object([("kubernetes.io/os", Value::List(values.iter().map(|v| Value::from(*v)).collect())), ("kubernetes.io/arch", Value::List(vec![Value::from("arm64")]))]);
+        assert_eq!(
+            redrawn(&manifest, |o| o.set("limits", Value::object([("cpu", Value::from("2k"))]))),
+            POOL.replace("cpu: 1000", "cpu: 2k")
+        );
+        let os = |values: &[&str]| {
+            Value::object([
+                ("kubernetes.io/os", Value::List(values.iter().map(|v| Value::from(*v)).collect())),
+                ("kubernetes.io/arch", Value::List(vec![Value::from("arm64")])),
+            ])
+        };
         let mut template = manifest.arguments.attr("template").first().clone();
         template.set("requirements", os(&["linux", "windows"]));
         let more = redrawn(&manifest, |o| o.set("template", Value::List(vec![template.clone()])));

@@ -338,10 +338,7 @@ impl Kind for NodePoolKind {
         });
         let mut tolerations: Vec<Json> = tolerations.collect();
         tolerations.sort_by_key(|t| order(|name| t[name].as_str().unwrap_or_default().to_owned()));
-        vec![
-            ("nodeSelector", json!({"karpenter.sh/nodepool": live["metadata"]["name"]})),
-            ("tolerations", Json::Array(tolerations)),
-        ]
+        vec![("nodeSelector", json!({"karpenter.sh/nodepool": live["metadata"]["name"]})), ("tolerations", Json::Array(tolerations))]
     }
 }
 

@@ -124,7 +124,12 @@ fn project_value(attribute: &Attribute, prior: &Value, live: &Value, cx: &Projec
     }
 }
 
-fn project_map(attribute: &Attribute, old: &BTreeMap<String, Value>, new: &BTreeMap<String, Value>, cx: &Projection<'_>) -> BTreeMap<String, Value> {
+fn project_map(
+    attribute: &Attribute,
+    old: &BTreeMap<String, Value>,
+    new: &BTreeMap<String, Value>,
+    cx: &Projection<'_>,
+) -> BTreeMap<String, Value> {
     let mut rest = new.clone();
     let mut projected = BTreeMap::new();
     for (key, value) in old {

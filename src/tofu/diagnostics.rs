@@ -65,6 +65,11 @@ impl From<Error> for Diagnostics {
         if !error.remedy.is_empty() {
             detail.push_str(&format!("\n\n{}", error.remedy));
         }
-        Diagnostics(vec![Diagnostic { severity: Severity::Error, summary: format!("could not {}", error.action), detail, path: error.path }])
+        Diagnostics(vec![Diagnostic {
+            severity: Severity::Error,
+            summary: format!("could not {}", error.action),
+            detail,
+            path: error.path,
+        }])
     }
 }
