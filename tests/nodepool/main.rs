@@ -174,10 +174,10 @@ fn a_pool_is_created_updated_and_destroyed_as_written() {
     assert_eq!(state["cluster_arn"], format!("arn:aws:eks:us-east-1:{}:cluster/{cluster}", lab.account_id()));
     assert_eq!(state["node_selector"], json!({"karpenter.sh/nodepool": "full"}));
     let tolerations = json!([
-        {"key": "dedicated", "operator": "Equal", "value": cluster, "effect": "NoSchedule"},
         {"key": "alone", "operator": "Exists", "value": null, "effect": "NoExecute"},
+        {"key": "dedicated", "operator": "Equal", "value": cluster, "effect": "NoSchedule"},
     ]);
-    assert_eq!(state["tolerations"], tolerations);
+    assert_eq!(state["tolerations"], tolerations, "in an order of their own: that of the taints means nothing");
     assert_eq!(state["template"][0]["taint"][0]["value"], "{{ cluster_name }}", "state keeps the text");
     tofu.plan().empty();
     tofu.plan_with(&["-refresh=false"]).empty();
