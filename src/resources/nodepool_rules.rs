@@ -52,7 +52,8 @@ fn check_requirements(template: &Value, path: &Path, diagnostics: &mut Diagnosti
         }
     }
     for (i, block) in blocks.iter().enumerate().filter(|(_, block)| block.attr("operator").as_str() == Some("In")) {
-        let twice = literal(block.attr("key")).filter(|key| by_label.entries().any(|(other, _)| other == key));
+        let twice = literal(block.attr("key"))
+            .filter(|key| by_label.entries().any(|(other, values)| other == key && *values != Value::List(vec![])));
         if let (Some(key), true) = (twice, block.attr("min_values").is_null()) {
             let detail = format!("requirements has values for {key:?}, too. Keep one of the two, with the values that both have.");
             diagnostics.error(path.child("requirement").index(i), "the same requirement twice", detail);
@@ -88,7 +89,8 @@ fn check_requirement(requirement: &Value, path: &Path, diagnostics: &mut Diagnos
             }
         }
         "Gt" | "Lt" | "Gte" | "Lte" => {
-            let whole = |text: &str| text.bytes().all(|b| b.is_ascii_digit()) && text.parse::<i64>().is_ok();
+            // a sign is the label value's mistake, told there
+            let whole = |text: &str| text.trim_start_matches('+').bytes().all(|b| b.is_ascii_digit()) && text.parse::<i64>().is_ok();
             if values.items().len() != 1 || literal(values.first()).is_some_and(|text| !whole(text)) {
                 let detail = format!("Operator {operator} needs one whole number from 0 on, e.g. [\"4\"], not {texts:?}.");
                 diagnostics.error(path, "not one whole number", detail);

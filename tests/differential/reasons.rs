@@ -38,6 +38,8 @@ pub const REASONS: &[Reason] = &[
     reason("long_name", &["name"], "Nodes carry it as a label's value"),
     // the controller's own validation
     reason("same_taint", &["template.taint", "template.startup_taint"], "stands at"),
+    // the same label in both forms cannot be told apart when the object is read back
+    reason("both_forms", &["template.requirement"], "Keep one of the two"),
     // the CRD counts the same value twice
     reason("min_values", &["template.requirement.values"], "different values"),
     // no object has such a name
