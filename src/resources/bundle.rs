@@ -113,17 +113,17 @@ impl Bundle {
 
     /// Names of an existing bundle follow its arguments; where those did not change, they stay as they are.
     fn rename(&self, prior: &Value, planned: &mut Value, place: &Place) {
+        let blocks = [("controller_role", "controller_role_"), ("node_role", "node_role_"), ("interruption_queue", "queue_")];
+        let changed = blocks.into_iter().filter(|(block, _)| planned.attr(block) != prior.attr(block));
+        let named = |prefix| planned.entries().map(|(name, _)| name.clone()).filter(move |name| name.starts_with(prefix));
+        let names: Vec<(&str, String)> = changed.flat_map(|(block, prefix)| named(prefix).map(move |name| (block, name))).collect();
         let mut renamed = planned.clone();
+        // those that do not follow yet, because of something else that is unknown, are not the old ones either
+        names.iter().for_each(|(_, name)| renamed.set(name, Value::unknown()));
         plan::set_names(&self.schema.block, &mut renamed, place);
-        for (block, prefix) in [("controller_role", "controller_role_"), ("node_role", "node_role_"), ("interruption_queue", "queue_")] {
-            if planned.attr(block) == prior.attr(block) {
-                continue;
-            }
-            let unknown = !planned.attr(block).is_wholly_known();
-            let names: Vec<String> = renamed.entries().map(|(name, _)| name.clone()).filter(|name| name.starts_with(prefix)).collect();
-            for name in names {
-                planned.set(&name, if unknown { Value::unknown() } else { renamed.attr(&name).clone() });
-            }
+        for (block, name) in names {
+            let known = planned.attr(block).is_wholly_known();
+            planned.set(&name, if known { renamed.attr(&name).clone() } else { Value::unknown() });
         }
     }
 }

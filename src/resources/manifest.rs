@@ -12,7 +12,7 @@ use crate::helm::yaml;
 use crate::tofu::convert::{self, Projection};
 use crate::tofu::diagnostics::Diagnostics;
 use crate::tofu::path::{Path, Step};
-use crate::tofu::schema::{Attribute, Block, NestedBlock};
+use crate::tofu::schema::{Attribute, Block, Mode, NestedBlock};
 use crate::tofu::value::Value;
 
 /// A manifest, read.
@@ -204,7 +204,8 @@ pub fn redraw<K: Kind>(block: &Block, text: &str, manifest: &Manifest, observed:
 /// What the API server fills in where the manifest says nothing is not the user's.
 fn only_written(block: &Block, written: &Value, observed: &Value) -> Value {
     let attributes = block.attributes.iter().map(|a| {
-        let value = if written.attr(&a.name).is_null() { Value::Null } else { observed.attr(&a.name).clone() };
+        let filled_in = a.mode == Mode::OptionalComputed && written.attr(&a.name).is_null();
+        let value = if filled_in { Value::Null } else { observed.attr(&a.name).clone() };
         (a.name.clone(), value)
     });
     let blocks = block.blocks.iter().map(|b| {
