@@ -136,7 +136,10 @@ impl<K: Kind> Backend for ApiServer<K> {
         for name in manifest::excluded(block) {
             manifest.set(name, if block.nested(name).is_some() { Value::List(vec![]) } else { Value::Null });
         }
-        manifest.set("manifest", Value::from(if body.to_string().len() % 2 == 0 { body.to_string() } else { yaml::write(&body).unwrap() }));
+        manifest.set(
+            "manifest",
+            Value::from(if body.to_string().len().is_multiple_of(2) { body.to_string() } else { yaml::write(&body).unwrap() }),
+        );
         // what a manifest cannot say (a list that is empty, say) is refused
         (!self.resource.check(&manifest).has_errors()).then_some(manifest)
     }
