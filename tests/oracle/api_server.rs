@@ -102,9 +102,13 @@ impl<K: Kind> Backend for ApiServer<K> {
         }
         let placeholders = Placeholders { cluster_name: cluster.name.clone(), ext_account_id: cluster.account_id.clone() };
         let body = self.resource.body(&request.config, &request.planned_state, &placeholders);
+        let elsewhere = Placeholders { cluster_name: "?".into(), ..placeholders };
+        let nameless = cluster.name.is_empty() && self.resource.body(&request.config, &request.planned_state, &elsewhere) != body;
         let recorded = request.planned_state.attr("cluster_arn").as_str();
         let refused = if recorded.is_some_and(|arn| !arn.is_empty() && arn != cluster.arn) {
             Some("another cluster")
+        } else if nameless {
+            Some("a placeholder that stands for nothing")
         } else if request.planned_state.attr("force_conflicts").as_bool() == Some(false) && self.conflicts(&body) {
             Some("a conflict")
         } else {
