@@ -8,15 +8,19 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod driver;
-#[allow(dead_code)]
+#[allow(dead_code)] // the oracle uses the rest
+#[path = "../oracle/generate.rs"]
 mod generate;
 mod leaves;
 #[path = "../common/plugin.rs"]
 #[allow(dead_code)]
 mod plugin;
+#[path = "../oracle/random.rs"]
 mod random;
-#[allow(dead_code)]
+#[allow(dead_code)] // the oracle uses the rest
+#[path = "../oracle/refinements.rs"]
 mod refinements;
+#[path = "../oracle/samples.rs"]
 mod samples;
 
 use std::sync::Arc;
