@@ -149,19 +149,12 @@ async fn a_release_of_helm_3_or_4_becomes_ours() {
         // an object that goes from the chart goes from the cluster
         let without = case.desired("1.14.1", "{serviceAccount: {create: false, name: other}}").await;
         case.apply(&without).await;
-        // objects go in the foreground: they are gone once the garbage collector has looked
-        let goes = |what: &[&str]| {
-            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-            while case.lab.exists(what) {
-                assert!(std::time::Instant::now() < deadline, "{what:?} is still there");
-            }
-        };
-        goes(&["serviceaccount", &case.full(), "-n", name]);
+        assert!(!case.lab.exists(&["serviceaccount", &case.full(), "-n", name]));
         let release = case.read().await.unwrap();
         helm::uninstall(&case.client, &release).await.unwrap();
         assert_eq!(case.helm("helm", &["list", "-a", "-q"]), "");
-        goes(&["clusterrole", &case.full()]);
-        goes(&["role", &format!("{}-dns", case.full()), "-n", "kube-system"]);
+        assert!(!case.lab.exists(&["clusterrole", &case.full()]));
+        assert!(!case.lab.exists(&["role", &format!("{}-dns", case.full()), "-n", "kube-system"]));
     }
 }
 
@@ -252,7 +245,8 @@ async fn an_adopted_release_elsewhere_is_retired() {
     desired.adopt = true;
     let release = new.apply(&desired).await;
     assert_eq!(old.read().await, None);
-    assert!(!old.lab.exists(&["deployment,service,role", "-n", "moved-from", "-l", "app.kubernetes.io/instance=moved-from"]));
+    let left = ["deployment,replicaset,pod,service,role", "-n", "moved-from", "-l", "app.kubernetes.io/instance=moved-from"];
+    assert!(!old.lab.exists(&left), "the old controller has stopped before the new one is all there is");
     assert!(helm::drift(&new.client, &release).await.unwrap().iter().all(|(_, line)| line == "in sync"));
 }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 use futures::future::try_join_all;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kube::Client;
-use kube::api::{ListParams, WatchEvent, WatchParams};
+use kube::api::ListParams;
 use serde_json::Value;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::live::{Created, Target};
 use super::manifest::{self, CRD, Object};
@@ -88,7 +88,7 @@ pub async fn apply_crds(client: &Client, crds: &[Value], namespace: &str, adopt:
     let calls: Vec<_> = differing.map(|(live, target)| target.take_over(client, live)).collect();
     try_join_all(calls).await?;
     let deadline = Instant::now() + ESTABLISHED;
-    let calls: Vec<_> = objects.iter().zip(&targets).map(|(object, target)| established(client, object, target, deadline)).collect();
+    let calls: Vec<_> = targets.iter().map(|target| established(client, target, deadline)).collect();
     try_join_all(calls).await.map(drop)
 }
 
@@ -108,36 +108,13 @@ async fn retire(client: &Client, name: &str, namespace: &str, adopt: bool) -> Re
     store::remove_all(client, namespace, name).await
 }
 
-/// Waits for the condition `Established`, from a watch that ends with it.
-async fn established(client: &Client, object: &Object, target: &Target, deadline: Instant) -> Result<()> {
-    let api = apply::api(client, &live::resource(&CRD, "v1"), None);
-    let parameters = WatchParams::default().fields(&format!("metadata.name={}", object.name));
-    let action = format!("wait for the CRD {}", object.name);
-    loop {
-        let Some(live) = target.get(client).await? else { return Err(Error::new(Kind::NotFound, action, "it is gone")) };
-        if is_established(&live) {
-            return Ok(());
-        }
-        let version = live.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let wait = async {
-            let mut events = api.watch(&parameters, &version).await.map_err(|e| from_kube(action.clone(), e))?.boxed();
-            while let Some(event) = events.try_next().await.map_err(|e| from_kube(action.clone(), e))? {
-                match event {
-                    WatchEvent::Added(live) | WatchEvent::Modified(live) => {
-                        if serde_json::to_value(live).is_ok_and(|live| is_established(&live)) {
-                            return Ok(());
-                        }
-                    }
-                    WatchEvent::Bookmark(_) => {}
-                    WatchEvent::Deleted(_) | WatchEvent::Error(_) => return Ok(()),
-                }
-            }
-            Ok::<(), Error>(())
-        };
-        if timeout_at(deadline, wait).await.is_err() {
-            return Err(Error::new(Kind::Timeout, action, format!("not established after {} s", ESTABLISHED.as_secs())));
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+/// Waits for the condition `Established`.
+async fn established(client: &Client, target: &Target, deadline: Instant) -> Result<()> {
+    let action = || format!("wait for the CRD {}", target.name());
+    match target.until(client, deadline, |live| live.is_none_or(is_established)).await? {
+        Ok(Some(_)) => Ok(()),
+        Ok(None) => Err(Error::new(Kind::NotFound, action(), "it is gone")),
+        Err(_) => Err(Error::new(Kind::Timeout, action(), format!("not established after {} s", ESTABLISHED.as_secs()))),
     }
 }
 

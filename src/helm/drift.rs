@@ -3,7 +3,7 @@
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kube::Client;
 
-use super::live::Target;
+use super::live::{self, Target};
 use super::manifest::Object;
 use super::{Release, Result, compare};
 
@@ -24,8 +24,12 @@ pub async fn drift(client: &Client, release: &Release) -> Result<Vec<(String, St
 
 async fn read(client: &Client, release: &Release, object: &Object) -> Result<(String, String)> {
     let target = Target::new(object, &release.name, &release.namespace);
-    let difference = target.get(client).await?.map(|live| line(compare::difference(&target.body, &live)));
-    Ok((object.id(&release.namespace), difference.unwrap_or_else(|| "missing".to_owned())))
+    let text = match target.get(client).await? {
+        None => "missing".to_owned(),
+        Some(live) if live::going(&live) => "drifted: it is being deleted".to_owned(),
+        Some(live) => line(compare::difference(&target.body, &live)),
+    };
+    Ok((object.id(&release.namespace), text))
 }
 
 /// A line of the drift map.

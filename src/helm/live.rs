@@ -1,8 +1,12 @@
-//! The objects of a release in the cluster: read, applied, taken over, deleted.
+//! The objects of a release in the cluster: read, applied, taken over, deleted, waited for.
 
+use std::time::Duration;
+
+use futures::{StreamExt as _, TryStreamExt as _};
 use kube::Client;
-use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams, WatchEvent, WatchParams};
 use serde_json::{Value, json};
+use tokio::time::{Instant, timeout_at};
 
 use super::manifest::{self, KindInfo, Object};
 use super::{Result, invalid, store};
@@ -11,6 +15,10 @@ use crate::{Error, Kind};
 
 /// The field manager of Helm 4, and so of whatever a release owns.
 pub const MANAGER: &str = "helm";
+/// How long an object may take to go with what it owns; Helm waits as long.
+const GONE: Duration = Duration::from_secs(300);
+/// Between two looks at an object that is waited for.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// An object's address, and what it should be.
 #[derive(Clone, Debug)]
@@ -54,6 +62,11 @@ impl Target {
         Target { kind: resource(&object.info, &object.version), namespace: object.namespace.clone(), name: object.name.clone(), body }
     }
 
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     fn object(&self) -> kubernetes::Object<'_> {
         kubernetes::Object { kind: &self.kind, namespace: self.namespace.as_deref(), name: &self.name }
     }
@@ -71,11 +84,17 @@ impl Target {
         serde_json::to_value(live).map_err(|e| invalid(format!("read {} {:?}", self.kind.kind, self.name), e.to_string()))
     }
 
-    /// Applies it, taking fields from other managers; makes it when it is absent.
+    /// Applies it, taking fields from other managers; makes it when it is absent. One that is being deleted is made anew when it is gone.
     pub async fn apply(&self, client: &Client) -> Result<Value> {
         let how = Apply { manager: MANAGER, force: true, dry_run: false };
-        let live = kubernetes::apply(client, &self.object(), &self.body, how, store::deadline()).await?;
-        self.json(live)
+        loop {
+            let live = kubernetes::apply(client, &self.object(), &self.body, how, store::deadline()).await?;
+            let live = self.json(live)?;
+            match going(&live) {
+                false => return Ok(live),
+                true => self.gone(client, uid(&live)).await?,
+            }
+        }
     }
 
     /// Makes it with one call, unless it exists: no object has the resourceVersion 1, so the API server refuses to change one.
@@ -83,13 +102,16 @@ impl Target {
         let mut body = self.body.clone();
         body["metadata"]["resourceVersion"] = "1".into();
         let how = Apply { manager: MANAGER, force: false, dry_run: false };
-        match kubernetes::apply(client, &self.object(), &body, how, store::deadline()).await {
-            Ok(live) => Ok(Created::New(live.metadata.uid.unwrap_or_default())),
-            Err(error) if error.kind == Kind::Conflict || error.kind == Kind::AlreadyExists => match self.get(client).await? {
-                Some(live) => Ok(Created::Exists(Box::new(live))),
-                None => Err(error),
-            },
-            Err(error) => Err(error),
+        loop {
+            match kubernetes::apply(client, &self.object(), &body, how, store::deadline()).await {
+                Ok(live) => return Ok(Created::New(live.metadata.uid.unwrap_or_default())),
+                Err(error) if error.kind == Kind::Conflict || error.kind == Kind::AlreadyExists => match self.get(client).await? {
+                    Some(live) if going(&live) => self.gone(client, uid(&live)).await?,
+                    Some(live) => return Ok(Created::Exists(Box::new(live))),
+                    None => return Err(error),
+                },
+                Err(error) => return Err(error),
+            }
         }
     }
 
@@ -112,17 +134,89 @@ impl Target {
         if manifest::owner(&live).is_none_or(|owner| owner != (release.to_owned(), release_namespace.to_owned())) {
             return Ok(());
         }
-        let uid = live.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
-        self.delete(client, uid).await
+        self.delete(client, uid(&live)).await
     }
 
-    /// Deletes the very object with that uid.
+    /// Deletes the very object with that uid, and waits until it is gone. Helm deletes in the background; what owns pods goes in the
+    /// foreground here, so that no old controller runs beside a new one or without its role.
     pub async fn delete(&self, client: &Client, uid: &str) -> Result<()> {
-        match kubernetes::delete(client, &self.object(), Some(uid), store::deadline()).await {
+        let owns_pods = matches!(self.kind.kind.as_str(), "Deployment" | "Job");
+        let deleted = if owns_pods {
+            kubernetes::delete(client, &self.object(), Some(uid), store::deadline()).await
+        } else {
+            kubernetes::delete_at_once(client, &self.object(), Some(uid), store::deadline()).await
+        };
+        match deleted {
+            Ok(true) if owns_pods => self.gone(client, uid).await,
             Err(Error { kind: Kind::Conflict, .. }) => Ok(()),
             other => other.map(drop),
         }
     }
+
+    /// Waits until the object with that uid is gone; another one of its name is not waited for.
+    async fn gone(&self, client: &Client, uid_: &str) -> Result<()> {
+        let is_gone = |live: Option<&Value>| live.is_none_or(|live| uid(live) != uid_);
+        let Some(left) = self.until(client, Instant::now() + GONE, is_gone).await?.err() else { return Ok(()) };
+        let finalizers = left.as_ref().and_then(|live| live.pointer("/metadata/finalizers")).map(Value::to_string).unwrap_or_default();
+        let action = format!("wait until {} {:?} is deleted", self.kind.kind, self.name);
+        let message = format!("it is still there after {} s; its finalizers are {finalizers}", GONE.as_secs());
+        Err(Error::new(Kind::Timeout, action, message)
+            .remedy("See what keeps it, such as pods on a node that does not answer, and apply again."))
+    }
+
+    /// Waits until `done` says so of the live object (`None`: it is absent), or until the deadline; `Err` holds how it was then. A
+    /// deadline that has passed looks once.
+    pub async fn until(
+        &self,
+        client: &Client,
+        deadline: Instant,
+        done: impl Fn(Option<&Value>) -> bool,
+    ) -> Result<std::result::Result<Option<Value>, Option<Value>>> {
+        loop {
+            let live = self.get(client).await?;
+            if done(live.as_ref()) {
+                return Ok(Ok(live));
+            }
+            if Instant::now() >= deadline {
+                return Ok(Err(live));
+            }
+            // whatever ends the watch, the next look tells what is; the pause keeps a broken watch from spinning
+            let version = live.as_ref().and_then(|live| live.pointer("/metadata/resourceVersion")).and_then(Value::as_str);
+            if let Some(version) = version {
+                let _ = timeout_at(deadline, self.watch(client, version, &done)).await;
+            }
+            tokio::time::sleep_until(deadline.min(Instant::now() + PAUSE)).await;
+        }
+    }
+
+    /// Returns when an event says that it is done, or when the watch ends.
+    async fn watch(&self, client: &Client, version: &str, done: &impl Fn(Option<&Value>) -> bool) -> Result<()> {
+        let api = kubernetes::apply::api(client, &self.kind, self.namespace.as_deref());
+        let parameters = WatchParams::default().fields(&format!("metadata.name={}", self.name));
+        let failed = |e| from_kube(format!("watch {} {:?}", self.kind.kind, self.name), e);
+        let mut events = api.watch(&parameters, version).await.map_err(failed)?.boxed();
+        while let Some(event) = events.try_next().await.map_err(failed)? {
+            match event {
+                WatchEvent::Added(live) | WatchEvent::Modified(live) => {
+                    if done(Some(&self.json(live)?)) {
+                        return Ok(());
+                    }
+                }
+                WatchEvent::Bookmark(_) => {}
+                WatchEvent::Deleted(_) | WatchEvent::Error(_) => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a live object is being deleted.
+pub(super) fn going(live: &Value) -> bool {
+    live.pointer("/metadata/deletionTimestamp").is_some()
+}
+
+fn uid(live: &Value) -> &str {
+    live.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default()
 }
 
 /// The managed fields with Helm's own update entries turned into its apply entry; `None` when there is nothing to turn.

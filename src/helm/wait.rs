@@ -1,16 +1,15 @@
 //! Waiting for a release's Deployment, as Helm's `--wait` does.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use futures::{StreamExt as _, TryStreamExt as _};
 use kube::Client;
-use kube::api::{DynamicObject, ListParams, WatchEvent, WatchParams};
+use kube::api::{DynamicObject, ListParams};
 use serde_json::Value;
 
 use super::live::Target;
 use super::manifest::Object;
 use super::{Release, Result};
-use crate::kubernetes::{apply, from_kube};
+use crate::kubernetes::apply;
 
 /// Whether a release's Deployments are ready, and if not, why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,30 +27,14 @@ pub struct Readiness {
 pub async fn wait_ready(client: &Client, release: &Release, deadline: Instant) -> Result<Readiness> {
     for object in release.current().objects()?.iter().filter(|o| o.info.kind == "Deployment") {
         let target = Target::new(object, &release.name, &release.namespace);
-        let mut why = look(client, &target, object).await?;
-        while let Err((reason, version)) = &why {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(Readiness { ready: false, why: explain(client, object, reason).await });
-            }
-            // whatever ends the watch, the next look tells what is; the pause keeps a broken watch from spinning
-            if !version.is_empty() {
-                let _ = tokio::time::timeout(left, watch(client, object, version)).await;
-            }
-            tokio::time::sleep(left.min(Duration::from_millis(500))).await;
-            why = look(client, &target, object).await?;
+        let is_ready = |live: Option<&Value>| live.is_some_and(|live| readiness(live).is_ok());
+        if let Err(left) = target.until(client, deadline.into(), is_ready).await? {
+            let why = left.map_or_else(|| "it does not exist".to_owned(), |live| readiness(&live).err().unwrap_or_default());
+            let why = format!("Deployment {}: {why}", object.name);
+            return Ok(Readiness { ready: false, why: explain(client, object, &why).await });
         }
     }
     Ok(Readiness { ready: true, why: String::new() })
-}
-
-/// Ready, or why not and the version that says so.
-async fn look(client: &Client, target: &Target, object: &Object) -> Result<std::result::Result<(), (String, String)>> {
-    let Some(live) = target.get(client).await? else {
-        return Ok(Err((format!("Deployment {} does not exist", object.name), String::new())));
-    };
-    let version = live.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default().to_owned();
-    Ok(readiness(&live).map_err(|why| (format!("Deployment {}: {why}", object.name), version)))
 }
 
 /// Helm's rule: the controller has seen this generation, and enough pods of the new template are ready.
@@ -82,27 +65,6 @@ fn max_unavailable(live: &Value, replicas: i64) -> i64 {
     let percent = value.and_then(Value::as_str).and_then(|text| text.strip_suffix('%')?.parse::<i64>().ok());
     let count = percent.map_or_else(|| value.and_then(Value::as_i64).unwrap_or_default(), |percent| replicas * percent / 100);
     count.min(replicas)
-}
-
-/// Returns when the object changes for the better, or the watch ends.
-async fn watch(client: &Client, object: &Object, version: &str) -> Result<()> {
-    let kind = super::live::resource(&object.info, &object.version);
-    let api = apply::api(client, &kind, object.namespace.as_deref());
-    let parameters = WatchParams::default().fields(&format!("metadata.name={}", object.name));
-    let action = || format!("watch Deployment {}", object.name);
-    let mut events = api.watch(&parameters, version).await.map_err(|e| from_kube(action(), e))?.boxed();
-    while let Some(event) = events.try_next().await.map_err(|e| from_kube(action(), e))? {
-        match event {
-            WatchEvent::Added(live) | WatchEvent::Modified(live) => {
-                if serde_json::to_value(live).is_ok_and(|live| readiness(&live).is_ok()) {
-                    return Ok(());
-                }
-            }
-            WatchEvent::Bookmark(_) => {}
-            WatchEvent::Deleted(_) | WatchEvent::Error(_) => return Ok(()),
-        }
-    }
-    Ok(())
 }
 
 /// The reason with what the pods say: an image that cannot be pulled, a node that is missing. One LIST; what it cannot tell is left out.

@@ -129,7 +129,24 @@ pub async fn list(
 /// # Errors
 /// [`Kind::Conflict`] where the uid is another one; what else the API server says.
 pub async fn delete(client: &kube::Client, object: &Object<'_>, uid: Option<&str>, deadline: Instant) -> Result<bool, Error> {
-    let mut parameters = DeleteParams::foreground();
+    delete_with(client, object, uid, DeleteParams::foreground(), deadline).await
+}
+
+/// As [`delete`], but the object is gone when the call returns, unless it has a finalizer; what it owns goes afterwards.
+///
+/// # Errors
+/// As [`delete`].
+pub async fn delete_at_once(client: &kube::Client, object: &Object<'_>, uid: Option<&str>, deadline: Instant) -> Result<bool, Error> {
+    delete_with(client, object, uid, DeleteParams::background(), deadline).await
+}
+
+async fn delete_with(
+    client: &kube::Client,
+    object: &Object<'_>,
+    uid: Option<&str>,
+    mut parameters: DeleteParams,
+    deadline: Instant,
+) -> Result<bool, Error> {
     parameters.preconditions = uid.map(|uid| Preconditions { uid: Some(uid.to_owned()), resource_version: None });
     let api = object.api(client);
     match retry(deadline, || async { api.delete(object.name, &parameters).await.map_err(|e| from_kube(object.action("delete"), e)) }).await

@@ -7,5 +7,5 @@ mod layer;
 pub mod reads;
 pub mod watch;
 
-pub use apply::{Apply, Object, apply, delete, get, list, merge};
+pub use apply::{Apply, Object, apply, delete, delete_at_once, get, list, merge};
 pub use error::{from_kube, is_kind_missing};
