@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use crate::provider::Provider;
+use crate::provider::{Provider, table};
 use crate::tofu::docs::{Page, page};
 use crate::tofu::resource::Provider as _;
 
@@ -22,7 +22,7 @@ const INTRODUCTION: &str = r#"terraform {
 pub fn pages() -> Vec<(String, String)> {
     let provider = Provider::new();
     let example = format!("{INTRODUCTION}{}", block("provider \"karpenter\""));
-    let index = page(&Page { title: "karpenter provider", example: &example, import: "" }, provider.schema());
+    let index = page(&Page { title: "karpenter provider", example: &example, import: "" }, provider.schema()) + &table::markdown();
     let mut pages = vec![("index.md".to_owned(), index)];
     for resource in provider.resources() {
         let name = resource.type_name();

@@ -11,6 +11,7 @@ pub mod helm;
 pub mod kubernetes;
 pub mod plugin;
 pub mod provider;
+pub mod proxies;
 pub mod resources;
 pub mod server;
 pub mod tofu;

@@ -1,8 +1,11 @@
 //! The provider: its block, and the clients that follow from it.
 
+mod accounts;
 pub mod cluster;
 pub mod config;
 pub mod connections;
+mod environment;
+pub mod table;
 
 use std::sync::Arc;
 

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sts::operation::assume_role::AssumeRoleError;
+use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIdentityError;
 use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction, RetryClassifierPriority};
@@ -122,9 +123,18 @@ fn from_code(action: String, code: &str, message: &str) -> Error {
 fn credentials_error(action: &str, error: &(dyn StdError + 'static)) -> Option<Error> {
     let mut next = Some(error);
     while let Some(error) = next {
+        // a role of the provider block that was not assumed
+        if let Some(ours) = error.downcast_ref::<Error>() {
+            return Some(ours.again());
+        }
+        // a role of the profile or of the environment
         if let Some(refused) = error.downcast_ref::<AssumeRoleError>() {
             let (code, message) = (refused.code().unwrap_or_default(), refused.message().unwrap_or_default());
             return Some(from_code("sts:AssumeRole".to_owned(), code, message));
+        }
+        if let Some(refused) = error.downcast_ref::<AssumeRoleWithWebIdentityError>() {
+            let (code, message) = (refused.code().unwrap_or_default(), refused.message().unwrap_or_default());
+            return Some(from_code("sts:AssumeRoleWithWebIdentity".to_owned(), code, message));
         }
         match error.downcast_ref::<CredentialsError>() {
             Some(CredentialsError::CredentialsNotLoaded(_)) => {

@@ -1,11 +1,15 @@
 //! AWS: where clients and credentials come from, the EKS bearer token, and how errors are classified.
 
 pub mod arn;
+pub mod assume;
 pub mod config;
 pub mod error;
+pub mod http;
 pub mod token;
 
-use aws_config::SdkConfig;
+use aws_config::{Region, SdkConfig};
+
+use crate::provider::config::Endpoints;
 
 /// One client per service, for one region and one identity. Cloning is cheap.
 #[derive(Clone, Debug)]
@@ -23,13 +27,19 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Clients for a region, which send to `endpoints` where it names one.
-    pub fn new(sdk: &SdkConfig, endpoints: &config::Endpoints) -> Self {
-        let config::Endpoints { eks, iam, sqs, eventbridge, sts } = endpoints;
+    /// Clients for a region, which send to `endpoints` where it names one; STS may be asked in a region of its own.
+    pub fn new(sdk: &SdkConfig, endpoints: &Endpoints, sts_region: Option<&Region>) -> Self {
+        let Endpoints { eks, iam, sqs, eventbridge, sts } = endpoints;
         // An endpoint set here wins over AWS_ENDPOINT_URL_<SERVICE>, which wins over AWS_ENDPOINT_URL; the SDK reads those two.
         macro_rules! client {
-            ($service:ident, $endpoint:expr) => {{
+            ($service:ident, $endpoint:expr) => {
+                client!($service, $endpoint, None::<&Region>)
+            };
+            ($service:ident, $endpoint:expr, $region:expr) => {{
                 let mut builder = $service::config::Builder::from(sdk).retry_classifier(error::QuotaIsFinal);
+                if let Some(region) = $region {
+                    builder = builder.region(region.clone());
+                }
                 if let Some(url) = $endpoint {
                     builder = builder.endpoint_url(url);
                 }
@@ -41,7 +51,7 @@ impl Clients {
             iam: client!(aws_sdk_iam, iam),
             sqs: client!(aws_sdk_sqs, sqs),
             eventbridge: client!(aws_sdk_eventbridge, eventbridge),
-            sts: client!(aws_sdk_sts, sts),
+            sts: client!(aws_sdk_sts, sts, sts_region),
         }
     }
 }

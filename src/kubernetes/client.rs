@@ -12,10 +12,13 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use super::error::from_kube;
-use super::layer::PatientLayer;
+use super::exec::{self, Credential};
+use super::layer::{Bearer, PatientLayer};
+use crate::aws::config::expand_home;
 use crate::aws::token::Tokens;
 use crate::provider::Cluster;
 use crate::provider::config::{Exec, Kubernetes};
+use crate::proxies::Proxies;
 use crate::{Error, Kind};
 
 /// How to reach an API server.
@@ -39,27 +42,31 @@ const ACTION: &str = "connect to Kubernetes";
 /// A client. It makes no call, except that a credential plugin runs. `tokens` is called where EKS' token is the identity.
 ///
 /// # Errors
-/// [`Kind::ConfigUnknown`] where there is no endpoint yet; [`Kind::Invalid`] for what cannot be read.
+/// [`Kind::ConfigUnknown`] where there is no endpoint yet; [`Kind::Invalid`] for what cannot be read; what a credential plugin says.
 pub async fn connect(access: &Access, tokens: impl FnOnce() -> Arc<Tokens>) -> Result<kube::Client, Error> {
-    let Kubernetes {
-        host,
-        cluster_ca_certificate,
-        tls_server_name,
-        token,
-        client_certificate,
-        client_key,
-        config_path,
-        config_context,
-        exec,
-    } = &access.block;
-    let from_file = config_path.is_some() || config_context.is_some();
-    let mut config = match from_file {
-        true => kubeconfig(config_path.as_deref(), config_context.as_deref()).await?,
+    let block = &access.block;
+    let mut config = match block.has_kubeconfig() {
+        true => kubeconfig(block).await?,
         false => of_cluster(access)?,
     };
+    server(&mut config, access)?;
+    proxy(&mut config, block)?;
+    let bearer = identity(&mut config, block, tokens).await?;
+    // A plan must not hang on an address that swallows packets.
+    config.connect_timeout = Some(Duration::from_secs(10));
+    // Ours does it: it knows a deadline, and jitter.
+    config.default_retry = false;
+    let builder = tokio::task::spawn_blocking(move || ClientBuilder::try_from(config)).await;
+    let builder = builder.map_err(|e| Error::new(Kind::Other, ACTION, e.to_string()))?.map_err(|e| from_kube(ACTION, e))?;
+    Ok(builder.with_layer(&PatientLayer::new(bearer)).build())
+}
+
+/// Where the API server is, and how it shows that it is the one.
+fn server(config: &mut kube::Config, access: &Access) -> Result<(), Error> {
+    let Kubernetes { host, cluster_ca_certificate, tls_server_name, insecure, .. } = &access.block;
     if let Some(host) = host {
         config.cluster_url = host.parse().map_err(|e| invalid(format!("host {host:?} is no URL: {e}")))?;
-        if !from_file && cluster_ca_certificate.is_none() && !access.endpoint.is_empty() {
+        if !access.block.has_kubeconfig() && cluster_ca_certificate.is_none() && !access.endpoint.is_empty() {
             // A tunnel: its certificate is the API server's own.
             config.tls_server_name = host_name(&access.endpoint);
         }
@@ -70,28 +77,56 @@ pub async fn connect(access: &Access, tokens: impl FnOnce() -> Arc<Tokens>) -> R
     if tls_server_name.is_some() {
         config.tls_server_name.clone_from(tls_server_name);
     }
-    let mut own_token = None;
-    match (token, client_certificate.as_ref().zip(client_key.as_ref()), exec) {
-        (Some(token), _, _) => config.auth_info = AuthInfo { token: Some(token.clone().into()), ..AuthInfo::default() },
-        (None, Some((certificate, key)), _) => {
-            config.auth_info = AuthInfo {
-                client_certificate_data: Some(STANDARD.encode(certificate)),
-                client_key_data: Some(STANDARD.encode(key).into()),
-                ..AuthInfo::default()
-            }
-        }
-        (None, None, Some(exec)) => config.auth_info = AuthInfo { exec: Some(plugin(exec)), ..AuthInfo::default() },
-        (None, None, None) if from_file => {}
-        (None, None, None) => own_token = Some(tokens()),
+    if let Some(insecure) = insecure {
+        config.accept_invalid_certs = *insecure;
     }
-    // A plan must not hang on an address that swallows packets.
-    config.connect_timeout = Some(Duration::from_secs(10));
-    // Ours does it: it knows a deadline, and jitter.
-    config.default_retry = false;
-    // Making the stack runs a credential plugin, which blocks.
-    let builder = tokio::task::spawn_blocking(move || ClientBuilder::try_from(config)).await;
-    let builder = builder.map_err(|e| Error::new(Kind::Other, ACTION, e.to_string()))?.map_err(|e| from_kube(ACTION, e))?;
-    Ok(builder.with_layer(&PatientLayer::new(own_token)).build())
+    Ok(())
+}
+
+/// The proxy that is written, else the kubeconfig's (already there), else the environment's.
+fn proxy(config: &mut kube::Config, block: &Kubernetes) -> Result<(), Error> {
+    let of_environment = || Proxies::from_environment().of(&config.cluster_url).map(str::to_owned);
+    let written = block.proxy_url.clone().or_else(|| if config.proxy_url.is_some() { None } else { of_environment() });
+    if let Some(url) = written {
+        // The URL is not in the message: it may hold a password.
+        let url = url.parse().map_err(|_| {
+            invalid("the proxy's URL cannot be read".to_owned())
+                .remedy("Check `proxy_url` of the provider's `kubernetes` block, KUBE_PROXY_URL and HTTPS_PROXY.")
+        })?;
+        config.proxy_url = Some(url);
+    }
+    Ok(())
+}
+
+/// Who we are: into the configuration, or, where it is renewed in between, what the client's own layer sends.
+async fn identity(config: &mut kube::Config, block: &Kubernetes, tokens: impl FnOnce() -> Arc<Tokens>) -> Result<Option<Bearer>, Error> {
+    let Kubernetes { token, username, password, client_certificate, client_key, exec, .. } = block;
+    if let Some(token) = token {
+        config.auth_info = AuthInfo { token: Some(token.clone().into()), ..AuthInfo::default() };
+    } else if let Some((certificate, key)) = client_certificate.as_ref().zip(client_key.as_ref()) {
+        config.auth_info = certified(certificate, key);
+    } else if let Some((username, password)) = username.as_ref().zip(password.as_ref()) {
+        config.auth_info = AuthInfo { username: Some(username.clone()), password: Some(password.clone().into()), ..AuthInfo::default() };
+    } else if let Some(plugin) = exec.as_ref().map(plugin).or_else(|| config.auth_info.exec.take()) {
+        match exec::first(plugin).await? {
+            Credential::Token(plugin) => {
+                config.auth_info = AuthInfo::default();
+                return Ok(Some(Bearer::Plugin(plugin)));
+            }
+            Credential::Certificate(certificate, key) => config.auth_info = certified(&certificate, &key),
+        }
+    } else if !block.has_kubeconfig() {
+        return Ok(Some(Bearer::Eks(tokens())));
+    }
+    Ok(None)
+}
+
+fn certified(certificate: &str, key: &str) -> AuthInfo {
+    AuthInfo {
+        client_certificate_data: Some(STANDARD.encode(certificate)),
+        client_key_data: Some(STANDARD.encode(key).into()),
+        ..AuthInfo::default()
+    }
 }
 
 fn of_cluster(access: &Access) -> Result<kube::Config, Error> {
@@ -111,31 +146,47 @@ fn of_cluster(access: &Access) -> Result<kube::Config, Error> {
     Ok(config)
 }
 
-async fn kubeconfig(path: Option<&str>, context: Option<&str>) -> Result<kube::Config, Error> {
+async fn kubeconfig(block: &Kubernetes) -> Result<kube::Config, Error> {
+    let Kubernetes { config_path, config_paths, config_context, config_context_auth_info, config_context_cluster, .. } = block;
+    let paths: Vec<&String> = config_path.iter().chain(config_paths.iter().flatten()).collect();
     let refuse = |e: kube::config::KubeconfigError| {
-        let which = path.map_or_else(|| "the default kubeconfig".to_owned(), |p| format!("kubeconfig {p:?}"));
-        invalid(format!("{which}: {e}")).remedy("Check `config_path` and `config_context` of the provider's `kubernetes` block.")
+        let which = match paths[..] {
+            [] => "the default kubeconfig".to_owned(),
+            _ => format!("kubeconfig {}", paths.iter().map(|p| format!("{p:?}")).collect::<Vec<_>>().join(", ")),
+        };
+        invalid(format!("{which}: {e}")).remedy(
+            "Check `config_path`, `config_paths` and `config_context` of the provider's `kubernetes` block, and KUBE_CONFIG_PATH, KUBE_CONFIG_PATHS and KUBE_CTX.",
+        )
     };
-    let file = match path {
-        Some(path) => Kubeconfig::read_from(expand_home(path)),
-        None => Kubeconfig::read(),
+    let file = match paths[..] {
+        [] => Kubeconfig::read(),
+        [first, ref rest @ ..] => {
+            let read = |path: &str| Kubeconfig::read_from(expand_home(path));
+            rest.iter().fold(read(first), |merged, path| merged?.merge(read(path)?))
+        }
     };
-    let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
-    let mut config = kube::Config::from_custom_kubeconfig(file.map_err(refuse)?, &options).await.map_err(refuse)?;
-    if let Some(exec) = &mut config.auth_info.exec {
-        exec.interactive_mode = Some(ExecInteractiveMode::Never);
-    }
+    let file = file.map_err(refuse)?;
+    let options = KubeConfigOptions {
+        context: config_context.clone(),
+        cluster: config_context_cluster.clone(),
+        user: config_context_auth_info.clone(),
+    };
+    let own_proxy = proxy_in(&file, &options);
+    let mut config = kube::Config::from_custom_kubeconfig(file, &options).await.map_err(refuse)?;
+    // The environment's is looked up later, by the rules of NO_PROXY.
+    config.proxy_url = config.proxy_url.filter(|_| own_proxy);
     Ok(config)
 }
 
-fn expand_home(path: &str) -> std::path::PathBuf {
-    match (path.strip_prefix("~/"), std::env::home_dir()) {
-        (Some(rest), Some(home)) => home.join(rest),
-        _ => path.into(),
-    }
+/// Whether the cluster that counts in the kubeconfig has a proxy of its own.
+fn proxy_in(file: &Kubeconfig, options: &KubeConfigOptions) -> bool {
+    let context = options.context.as_ref().or(file.current_context.as_ref());
+    let of_context = || file.contexts.iter().find(|c| Some(&c.name) == context)?.context.as_ref().map(|c| &c.cluster);
+    let Some(name) = options.cluster.as_ref().or_else(of_context) else { return false };
+    let cluster = file.clusters.iter().find(|c| c.name == *name).and_then(|c| c.cluster.as_ref());
+    cluster.and_then(|c| c.proxy_url.as_ref()).is_some_and(|url| !url.is_empty())
 }
 
-/// Our standard input and output belong to the client: a plugin must not ask there.
 fn plugin(exec: &Exec) -> ExecConfig {
     let Exec { api_version, command, args, env } = exec;
     let env =

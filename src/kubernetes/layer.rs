@@ -14,6 +14,8 @@ use kube::client::Body;
 use tower::buffer::Buffer;
 use tower::{BoxError, Layer, Service, ServiceExt as _};
 
+use super::exec::Plugin;
+use crate::Error;
 use crate::aws::token::Tokens;
 
 /// Waits before the retries, each halved or more by jitter. Together they are shorter than any operation's deadline; whoever has a
@@ -21,15 +23,34 @@ use crate::aws::token::Tokens;
 const WAITS: [Duration; 5] =
     [Duration::from_millis(200), Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
 
+/// Where bearer tokens come from that are renewed when they expire, and when one is refused.
+#[derive(Clone)]
+pub enum Bearer {
+    /// EKS.
+    Eks(Arc<Tokens>),
+    /// A credential plugin.
+    Plugin(Arc<Plugin>),
+}
+
+impl Bearer {
+    /// An Authorization header that is not the `refused` one, as far as the source has another.
+    async fn header(&self, refused: Option<&HeaderValue>) -> Result<HeaderValue, Error> {
+        match self {
+            Bearer::Eks(tokens) => tokens.header(refused).await,
+            Bearer::Plugin(plugin) => plugin.header(refused).await,
+        }
+    }
+}
+
 /// Makes [`Patient`] services.
 #[derive(Clone)]
 pub struct PatientLayer {
-    tokens: Option<Arc<Tokens>>,
+    tokens: Option<Bearer>,
 }
 
 impl PatientLayer {
     /// With tokens, or, where the client has another identity, without.
-    pub fn new(tokens: Option<Arc<Tokens>>) -> Self {
+    pub fn new(tokens: Option<Bearer>) -> Self {
         PatientLayer { tokens }
     }
 }
@@ -50,7 +71,7 @@ where
 /// A service that authorizes and retries.
 pub struct Patient<F> {
     inner: Buffer<Request<Body>, F>,
-    tokens: Option<Arc<Tokens>>,
+    tokens: Option<Bearer>,
 }
 
 impl<F, B> Service<Request<Body>> for Patient<F>

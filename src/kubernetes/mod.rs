@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod client;
 pub mod error;
+pub mod exec;
 mod layer;
 pub mod reads;
 pub mod watch;

@@ -1,17 +1,21 @@
-//! The provider block: its declaration, its offline checks, and how it is read when some of it is not known yet.
+//! The provider block: its declaration, and how it is read when some of it is not known yet.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod aws;
+mod kubernetes;
+mod validate;
+
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::aws::arn::ClusterRef;
+pub use aws::{AssumeRole, DefaultTags, Endpoints, Registry, WebIdentity};
+pub use kubernetes::{Exec, Kubernetes};
+pub use validate::validate;
+
 use crate::tofu::convert;
-use crate::tofu::diagnostics::Diagnostics;
-use crate::tofu::path::Path;
 use crate::tofu::schema::{Format, Schema};
-use crate::tofu::validate::validate_plain;
 use crate::tofu::value::Value;
 
 /// Manages Karpenter on Amazon EKS. `cluster_name` alone suffices: endpoint, CA, token, account, partition and region follow from it.
@@ -19,118 +23,76 @@ use crate::tofu::value::Value;
 pub struct ProviderConfig {
     /// Name or ARN of the EKS cluster. Every resource can name another one. An ARN's region counts before `region`.
     pub cluster_name: Option<String>,
-    /// AWS region. Default: that of the AWS configuration (`AWS_REGION`, profile).
+    /// AWS region. Default: that of the AWS configuration.
     pub region: Option<String>,
-    /// Profile of the shared AWS configuration files. Default: `AWS_PROFILE`.
+    /// Region in which roles are assumed and the account is asked for. Default: `region`. Tokens are for the cluster's region always.
+    pub sts_region: Option<String>,
+    /// Profile of the shared AWS files. Credentials in the environment do not count where it is set here.
     pub profile: Option<String>,
+    /// Files in the place of `~/.aws/config`; of what is said twice, the last counts.
+    pub shared_config_files: Option<Vec<String>>,
+    /// Files in the place of `~/.aws/credentials`; of what is said twice, the last counts.
+    pub shared_credentials_files: Option<Vec<String>>,
+    /// Access key. Better left to the environment, a profile or a role.
+    #[schemars(extend("x-tofu" = {"sensitive": true}))]
+    pub access_key: Option<String>,
+    /// Secret key of `access_key`.
+    #[schemars(extend("x-tofu" = {"sensitive": true}))]
+    pub secret_key: Option<String>,
+    /// Session token of `access_key`, where that is temporary.
+    #[schemars(extend("x-tofu" = {"sensitive": true}))]
+    pub token: Option<String>,
+    /// Accounts that may be worked in: with credentials of any other, nothing is read or written.
+    #[schemars(inner(regex(pattern = r"^[0-9]{12}$")))]
+    pub allowed_account_ids: Option<Vec<String>>,
+    /// Accounts that must not be worked in.
+    #[schemars(inner(regex(pattern = r"^[0-9]{12}$")))]
+    pub forbidden_account_ids: Option<Vec<String>>,
+    /// PEM file of the certificate authorities to trust for AWS, in the place of the system's.
+    pub custom_ca_bundle: Option<String>,
+    /// Proxy for calls of AWS by `http`, as URL; a user and password may be in it. Loopback addresses are reached without.
+    #[schemars(regex(pattern = r"^https?://[^/?#\s]+/?$"), extend("x-tofu" = {"sensitive": true}))]
+    pub http_proxy: Option<String>,
+    /// Proxy for calls of AWS by `https`, as URL; a user and password may be in it. Loopback addresses are reached without.
+    #[schemars(regex(pattern = r"^https?://[^/?#\s]+/?$"), extend("x-tofu" = {"sensitive": true}))]
+    pub https_proxy: Option<String>,
+    /// Hosts that AWS is reached at without a proxy: names, domains with a leading dot, addresses, CIDR blocks, with commas between.
+    pub no_proxy: Option<String>,
+    /// Use FIPS endpoints of AWS.
+    pub use_fips_endpoint: Option<bool>,
+    /// Use endpoints of AWS that have IPv4 and IPv6.
+    pub use_dualstack_endpoint: Option<bool>,
     /// Retries of an AWS call that is throttled or fails on the server's side. Default: 7.
     #[schemars(range(max = 100))]
     pub max_retries: Option<u32>,
-    /// Role to assume with the credentials of the AWS configuration.
-    pub assume_role: Option<AssumeRole>,
+    /// How AWS calls are retried; `adaptive` also slows down where AWS throttles. Default: `standard`.
+    pub retry_mode: Option<RetryMode>,
+    /// Role to assume with the credentials so far. Repeated, each one is assumed with the credentials of the one before.
+    pub assume_role: Option<Vec<AssumeRole>>,
+    /// Role to assume with a token of an identity provider, for instance of the CI. Roles of `assume_role` come after it.
+    pub assume_role_with_web_identity: Option<WebIdentity>,
+    /// Role that only signs the cluster's token, as `aws eks get-token --role-arn` does: AWS is called without it. It is assumed with
+    /// the credentials that AWS is called with; repeated, each one with the credentials of the one before.
+    pub cluster_assume_role: Option<Vec<AssumeRole>>,
     /// Tags for every AWS object that this provider makes. They never reach a node class: a changing tag would replace every node.
     pub default_tags: Option<DefaultTags>,
-    /// Endpoints of AWS services, for instance of VPC endpoints. `AWS_ENDPOINT_URL` and `AWS_ENDPOINT_URL_<SERVICE>` count, too.
+    /// Endpoints of AWS services, for instance of VPC endpoints.
     pub endpoints: Option<Endpoints>,
-    /// Credentials for the registry that charts are pulled from. The public registry needs none.
-    pub chart_registry: Option<ChartRegistry>,
-    /// How to reach the Kubernetes API where EKS does not say it right, e.g. through a tunnel. What is set here wins, the rest comes from EKS.
+    /// Credentials of a registry that charts are pulled from. The public registry needs none.
+    pub registry: Option<Vec<Registry>>,
+    /// How to reach the Kubernetes API where EKS does not say it right, e.g. through a tunnel. What is set here, or in the variables below
+    /// where this block is written (it may be empty), wins; the rest comes from EKS.
     pub kubernetes: Option<Kubernetes>,
 }
 
-/// A role to assume.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-pub struct AssumeRole {
-    /// ARN of the role.
-    #[schemars(regex(pattern = r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/.+$"))]
-    pub role_arn: String,
-    /// Name of the session, as CloudTrail shows it.
-    #[schemars(regex(pattern = r"^[\w+=,.@-]{2,64}$"))]
-    pub session_name: Option<String>,
-    /// What the role's trust policy may ask for.
-    pub external_id: Option<String>,
-    /// How long the session lasts, e.g. `1h30m`, between 15 minutes and 12 hours.
-    #[schemars(extend("x-tofu" = {"format": "session_duration"}))]
-    pub duration: Option<String>,
-}
-
-/// Tags of AWS objects.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-pub struct DefaultTags {
-    /// Tags; those of a resource win.
-    pub tags: Option<BTreeMap<String, String>>,
-}
-
-/// URLs of AWS services.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-pub struct Endpoints {
-    /// Amazon EKS.
-    #[schemars(regex(pattern = r"^https?://[^/?#\s]+/?$"))]
-    pub eks: Option<String>,
-    /// IAM.
-    #[schemars(regex(pattern = r"^https?://[^/?#\s]+/?$"))]
-    pub iam: Option<String>,
-    /// Amazon SQS.
-    #[schemars(regex(pattern = r"^https?://[^/?#\s]+/?$"))]
-    pub sqs: Option<String>,
-    /// Amazon EventBridge.
-    #[schemars(regex(pattern = r"^https?://[^/?#\s]+/?$"))]
-    pub eventbridge: Option<String>,
-    /// AWS STS. Tokens for the cluster are signed for the regional host nevertheless.
-    #[schemars(regex(pattern = r"^https?://[^/?#\s]+/?$"))]
-    pub sts: Option<String>,
-}
-
-/// Credentials of a registry. No Debug: it must not reach a log.
-#[derive(Clone, Deserialize, JsonSchema)]
-pub struct ChartRegistry {
-    /// User name.
-    pub username: String,
-    /// Password or access token.
-    #[schemars(extend("x-tofu" = {"sensitive": true}))]
-    pub password: String,
-}
-
-/// How to reach the Kubernetes API. No Debug: it must not reach a log.
-#[derive(Clone, Default, Deserialize, JsonSchema)]
-pub struct Kubernetes {
-    /// URL of the API server.
-    #[schemars(regex(pattern = r"^https?://[^/?#\s]+(/[^?#\s]*)?$"))]
-    pub host: Option<String>,
-    /// PEM of the certificate authorities to trust.
-    #[schemars(regex(pattern = r"-----BEGIN CERTIFICATE-----"))]
-    pub cluster_ca_certificate: Option<String>,
-    /// Name that the server's certificate must carry. Default: EKS' host name where `host` is set and the CA is EKS', as for a tunnel.
-    pub tls_server_name: Option<String>,
-    /// Bearer token.
-    #[schemars(extend("x-tofu" = {"sensitive": true}))]
-    pub token: Option<String>,
-    /// PEM of the client's certificate.
-    #[schemars(regex(pattern = r"-----BEGIN CERTIFICATE-----"))]
-    pub client_certificate: Option<String>,
-    /// PEM of the client's private key.
-    #[schemars(extend("x-tofu" = {"sensitive": true}))]
-    pub client_key: Option<String>,
-    /// Path of a kubeconfig file.
-    pub config_path: Option<String>,
-    /// Context of the kubeconfig. Default: its current one. Without `config_path`, of the default kubeconfig.
-    pub config_context: Option<String>,
-    /// A program that prints credentials, as in a kubeconfig.
-    pub exec: Option<Exec>,
-}
-
-/// A credential plugin.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-pub struct Exec {
-    /// Version of the ExecCredential, e.g. `client.authentication.k8s.io/v1beta1`.
-    #[schemars(regex(pattern = r"^client\.authentication\.k8s\.io/v1(beta1)?$"))]
-    pub api_version: String,
-    /// The program.
-    pub command: String,
-    /// Its arguments.
-    pub args: Option<Vec<String>>,
-    /// Environment variables on top of this process's.
-    pub env: Option<BTreeMap<String, String>>,
+/// How calls are retried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RetryMode {
+    /// With exponential backoff.
+    Standard,
+    /// And with a rate limit on the client's side.
+    Adaptive,
 }
 
 static FORMATS: &[Format] = &[Format {
@@ -145,30 +107,6 @@ static FORMATS: &[Format] = &[Format {
 /// The provider block's schema.
 pub fn schema() -> Schema {
     Schema::of::<ProviderConfig>(0, FORMATS)
-}
-
-/// Offline checks.
-pub fn validate(schema: &Schema, config: &Value) -> Diagnostics {
-    let mut diagnostics = validate_plain(&schema.block, config);
-    if let Some(name) = config.attr("cluster_name").as_str()
-        && let Err(error) = ClusterRef::parse(name)
-    {
-        diagnostics.extend(error.at(Path::attribute("cluster_name")).into());
-    }
-    let kubernetes = config.attr("kubernetes").first();
-    let path = Path::attribute("kubernetes").index(0);
-    let set = |name: &str| !matches!(kubernetes.attr(name), Value::Null) && kubernetes.attr(name) != &Value::List(vec![]);
-    let ways: Vec<&str> = ["token", "client_certificate", "exec"].into_iter().filter(|name| set(name)).collect();
-    if let [_, second, ..] = ways[..] {
-        let detail = format!("{} exclude each other: the API server takes one identity.", ways.join(" and "));
-        diagnostics.error(path.child(second), "conflicting credentials for Kubernetes", detail);
-    }
-    for (one, other) in [("client_certificate", "client_key"), ("client_key", "client_certificate")] {
-        if set(one) && !set(other) {
-            diagnostics.error(path.child(one), format!("missing argument {}", path.child(other)), format!("{one} needs {other}."));
-        }
-    }
-    diagnostics
 }
 
 /// A provider block, and the names of its arguments and blocks that are not wholly known.
@@ -225,11 +163,29 @@ mod tests {
     fn the_schema_has_blocks_and_hides_secrets() {
         let schema = schema();
         let names: Vec<&str> = schema.block.blocks.iter().map(|b| b.name.as_str()).collect();
-        assert_eq!(names, ["assume_role", "chart_registry", "default_tags", "endpoints", "kubernetes"]);
-        let kubernetes = schema.block.nested("kubernetes").unwrap();
-        assert!(kubernetes.block.attribute("token").unwrap().sensitive && kubernetes.block.attribute("client_key").unwrap().sensitive);
-        assert!(schema.block.nested("chart_registry").unwrap().block.attribute("password").unwrap().sensitive);
-        assert_eq!(kubernetes.block.nested("exec").unwrap().max_items, 1);
+        let expected =
+            ["assume_role", "assume_role_with_web_identity", "cluster_assume_role", "default_tags", "endpoints", "kubernetes", "registry"];
+        assert_eq!(names, expected);
+        let sensitive = |block: &str, name: &str| match block {
+            "" => schema.block.attribute(name).unwrap().sensitive,
+            block => schema.block.nested(block).unwrap().block.attribute(name).unwrap().sensitive,
+        };
+        for (block, name) in [
+            ("", "access_key"),
+            ("", "secret_key"),
+            ("", "token"),
+            ("", "https_proxy"),
+            ("assume_role_with_web_identity", "web_identity_token"),
+            ("kubernetes", "token"),
+            ("kubernetes", "client_key"),
+            ("kubernetes", "password"),
+            ("kubernetes", "proxy_url"),
+            ("registry", "password"),
+        ] {
+            assert!(sensitive(block, name), "{block}.{name}");
+        }
+        assert_eq!(schema.block.nested("assume_role").unwrap().max_items, 0, "a list");
+        assert_eq!(schema.block.nested("kubernetes").unwrap().block.nested("exec").unwrap().max_items, 1);
     }
 
     #[test]
@@ -237,27 +193,16 @@ mod tests {
         let config = Value::object([
             ("cluster_name", Value::from("demo")),
             ("region", Value::unknown()),
+            ("retry_mode", Value::from("adaptive")),
             ("kubernetes", block(&[("host", Value::unknown()), ("token", Value::from("t"))])),
             ("assume_role", block(&[("role_arn", Value::from("arn:aws:iam::111122223333:role/x"))])),
         ]);
         let read = read(&schema(), &config);
         assert_eq!(read.config.cluster_name.as_deref(), Some("demo"));
-        assert_eq!(read.config.assume_role.unwrap().role_arn, "arn:aws:iam::111122223333:role/x");
-        assert!(read.config.kubernetes.is_none());
+        assert_eq!(read.config.retry_mode, Some(RetryMode::Adaptive));
+        assert_eq!(read.config.assume_role.unwrap()[0].role_arn, "arn:aws:iam::111122223333:role/x");
+        assert!(read.config.region.is_none() && read.config.kubernetes.is_none());
         assert_eq!(read.unknown.into_iter().collect::<Vec<_>>(), ["kubernetes", "region"]);
-    }
-
-    #[test]
-    fn contradictions_are_refused_with_their_path() {
-        let config = Value::object([
-            ("cluster_name", Value::from("a b")),
-            ("kubernetes", block(&[("token", Value::from("t")), ("client_certificate", Value::unknown())])),
-            ("assume_role", block(&[("role_arn", Value::from("x")), ("duration", Value::from("5m"))])),
-        ]);
-        let paths: Vec<String> = validate(&schema(), &config).0.iter().filter_map(|d| Some(d.path.as_ref()?.to_string())).collect();
-        for expected in ["cluster_name", "kubernetes[0].client_certificate", "assume_role[0].role_arn", "assume_role[0].duration"] {
-            assert!(paths.iter().any(|p| p == expected), "{expected} in {paths:?}");
-        }
     }
 
     #[test]

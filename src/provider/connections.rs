@@ -8,9 +8,10 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use tokio::sync::{Mutex, OnceCell, watch};
 
 use super::cluster::{Cluster, describe, identify};
-use super::config::{self, ChartRegistry, Read};
+use super::config::{self, Read, Registry};
+use super::{accounts, environment};
 use crate::aws::arn::{self, ClusterRef};
-use crate::aws::config::{AssumeRole, Chain, Endpoints, Settings};
+use crate::aws::config::Chain;
 use crate::aws::{self, token::Tokens};
 use crate::kubernetes::client::{self, Access};
 use crate::kubernetes::reads::Reads;
@@ -20,7 +21,32 @@ use crate::tofu::value::Value;
 use crate::{Error, Kind};
 
 /// The provider block's arguments without which AWS cannot be reached.
-const FOR_AWS: [&str; 5] = ["region", "profile", "assume_role", "endpoints", "max_retries"];
+const FOR_AWS: [&str; 21] = [
+    "region",
+    "sts_region",
+    "profile",
+    "shared_config_files",
+    "shared_credentials_files",
+    "access_key",
+    "secret_key",
+    "token",
+    "allowed_account_ids",
+    "forbidden_account_ids",
+    "custom_ca_bundle",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "use_fips_endpoint",
+    "use_dualstack_endpoint",
+    "max_retries",
+    "retry_mode",
+    "assume_role",
+    "assume_role_with_web_identity",
+    "endpoints",
+];
+
+/// Those without which the cluster's API server cannot be reached.
+const FOR_KUBERNETES: [&str; 2] = ["kubernetes", "cluster_assume_role"];
 
 /// How long a failed connection is remembered: long enough for a walk's other resources not to repeat the call, short enough
 /// that a cluster made during the same walk is found.
@@ -31,6 +57,7 @@ pub struct Connections {
     schema: Schema,
     read: RwLock<Arc<Read>>,
     chain: OnceCell<Chain>,
+    account_checked: OnceCell<()>,
     clusters: Mutex<HashMap<RegionAndName, Arc<Mutex<Slot>>>>,
     stopped: watch::Sender<bool>,
 }
@@ -83,6 +110,7 @@ impl Connections {
             schema: config::schema(),
             read: RwLock::default(),
             chain: OnceCell::new(),
+            account_checked: OnceCell::new(),
             clusters: Mutex::default(),
             stopped: watch::Sender::new(false),
         }
@@ -106,14 +134,14 @@ impl Connections {
         Ok(read.config.default_tags.clone().and_then(|d| d.tags).unwrap_or_default())
     }
 
-    /// Credentials of the chart registry, where the provider block has any.
+    /// Credentials for a chart's repository, where the provider block has any.
     ///
     /// # Errors
     /// [`Kind::ConfigUnknown`].
-    pub fn registry_auth(&self) -> Result<Option<ChartRegistry>, Error> {
+    pub fn registry_auth(&self, repository: &str) -> Result<Option<Registry>, Error> {
         let read = self.read();
-        known(&read, &["chart_registry"])?;
-        Ok(read.config.chart_registry.clone())
+        known(&read, &["registry"])?;
+        Ok(Registry::of(read.config.registry.as_deref().unwrap_or_default(), repository).cloned())
     }
 
     /// The cluster of a resource: its own `cluster_name` counts first, then the provider block's.
@@ -138,8 +166,8 @@ impl Connections {
             ClusterChoice::Unknown => Err(unknown("cluster_name")),
             ClusterChoice::None => {
                 let read = self.read();
-                known(&read, &["kubernetes"])?;
-                if read.config.kubernetes.is_none() {
+                known(&read, &FOR_KUBERNETES)?;
+                if environment::kubernetes(read.config.kubernetes.as_ref(), false).is_none() {
                     return Err(Error::new(Kind::Invalid, "find the cluster", "no cluster is named")
                         .remedy("Set `cluster_name` in the provider block or on the resource."));
                 }
@@ -160,11 +188,14 @@ impl Connections {
             "" => ClusterRef { name: String::new(), region: None, arn: None },
             name => ClusterRef::parse(name)?,
         };
-        let chain = self.chain.get_or_init(|| async { Chain::load(&settings(&read)).await }).await;
+        let chain = self.chain.get_or_try_init(|| Chain::load(&read.config)).await?;
         let region = match &wanted.region {
             Some(region) => region.clone(),
             None => chain.region().await?,
         };
+        if accounts::is_guarded(&read.config) {
+            self.account_checked.get_or_try_init(|| accounts::check(&read.config, chain, &region)).await?;
+        }
         let slot = self.clusters.lock().await.entry((region.clone(), wanted.name.clone())).or_default().clone();
         let connection = slot.lock().await.get_or_open(open(&read, chain, &region, &wanted.name)).await?;
         match &wanted.arn {
@@ -202,7 +233,7 @@ impl Connections {
         }
         let ClusterRef { region, .. } = ClusterRef::parse(recorded_arn)?;
         let region = region.unwrap_or_default();
-        let caller = self.chain.get_or_init(|| async { Chain::load(&settings(&self.read())).await }).await.clients(&region);
+        let caller = self.chain.get_or_try_init(|| async { Chain::load(&self.read().config).await }).await?.clients(&region);
         let caller = identify(&caller, &region).await?.account_id;
         match caller == account {
             true => Ok(()),
@@ -235,9 +266,9 @@ impl Slot {
         if let Some((at, error)) = &self.failure
             && at.elapsed() < FAILURE
         {
-            return Err(again(error));
+            return Err(error.again());
         }
-        let connection = Arc::new(open.await.inspect_err(|error| self.failure = Some((Instant::now(), again(error))))?);
+        let connection = Arc::new(open.await.inspect_err(|error| self.failure = Some((Instant::now(), error.again())))?);
         // A cluster that is being created has no endpoint yet: ask again next time.
         if connection.cluster.name.is_empty() || !connection.cluster.endpoint.is_empty() {
             self.connection = Some(connection.clone());
@@ -271,24 +302,6 @@ pub fn at_plan(error: Error) -> Result<(), Error> {
     }
 }
 
-fn settings(read: &Read) -> Settings {
-    let config = &read.config;
-    let assume_role = config.assume_role.clone().map(|config::AssumeRole { role_arn, session_name, external_id, duration }| AssumeRole {
-        role_arn,
-        session_name,
-        external_id,
-        duration: duration.as_deref().and_then(config::duration),
-    });
-    let config::Endpoints { eks, iam, sqs, eventbridge, sts } = config.endpoints.clone().unwrap_or_default();
-    Settings {
-        region: config.region.clone(),
-        profile: config.profile.clone(),
-        assume_role,
-        endpoints: Endpoints { eks, iam, sqs, eventbridge, sts },
-        max_attempts: config.max_retries.map(|retries| retries.saturating_add(1)),
-    }
-}
-
 async fn open(read: &Read, chain: &Chain, region: &str, name: &str) -> Result<Connection, Error> {
     let aws = chain.clients(region);
     let cluster = if name.is_empty() { identify(&aws, region).await? } else { describe(&aws, region, name).await? };
@@ -297,9 +310,10 @@ async fn open(read: &Read, chain: &Chain, region: &str, name: &str) -> Result<Co
         Some(Ok(own)) => own.name == name && own.region.is_none_or(|own| own == region),
         Some(Err(_)) | None => true,
     };
-    let access = match (applies, known(read, &["kubernetes"])) {
+    let block = || environment::kubernetes(read.config.kubernetes.as_ref(), !name.is_empty());
+    let access = match (applies, known(read, &FOR_KUBERNETES)) {
         (false, _) => Some(Access::new(&cluster, None)),
-        (true, Ok(())) => Some(Access::new(&cluster, read.config.kubernetes.as_ref())),
+        (true, Ok(())) => Some(Access::new(&cluster, block().as_ref())),
         (true, Err(_)) => None,
     };
     Ok(Connection {
@@ -307,7 +321,7 @@ async fn open(read: &Read, chain: &Chain, region: &str, name: &str) -> Result<Co
         aws,
         watches: Watches::default(),
         reads: Reads::default(),
-        credentials: chain.credentials(),
+        credentials: chain.credentials_for_token(),
         access,
         kube: OnceCell::new(),
     })
@@ -322,18 +336,4 @@ fn known(read: &Read, names: &[&str]) -> Result<(), Error> {
 
 fn unknown(what: &str) -> Error {
     Error::new(Kind::ConfigUnknown, "connect to the cluster", format!("the provider's `{what}` is not known yet"))
-}
-
-/// The same error once more; its source stays with the first.
-fn again(error: &Error) -> Error {
-    let Error { kind, action, message, remedy, causes, path, source: _ } = error;
-    Error {
-        kind: *kind,
-        action: action.clone(),
-        message: message.clone(),
-        remedy: remedy.clone(),
-        causes: causes.clone(),
-        path: path.clone(),
-        source: None,
-    }
 }

@@ -189,28 +189,28 @@ impl Bundle {
         let arguments = plan::arguments(&self.schema.block, state);
         let chart = arguments.chart.clone().unwrap_or_default();
         let installs = chart.create != Some(false);
+        let repository = chart.repository.unwrap_or_else(|| crate::bundle::desired::REPOSITORY.to_owned());
+        let auth = self.registry_auth(&repository)?;
         let version = match &arguments.version {
             Some(text) => parse_version(text)?,
-            None => {
-                let repository = chart.repository.unwrap_or_else(|| crate::bundle::desired::REPOSITORY.to_owned());
-                chart::newest(&repository, installs, self.registry_auth()?.as_ref()).await?
-            }
+            None => chart::newest(&repository, installs, auth.as_ref()).await?,
         };
         let desired = desired(&arguments, &version, &place, &self.connections.default_tags()?)?;
-        let session = if installs { Some(self.session(&connection).await?) } else { None };
+        let session = if installs { Some(Session { auth, ..self.session(&connection).await? }) } else { None };
         let stale = record.tags.keys().filter(|key| !desired.tags.contains_key(*key)).cloned().collect();
         let tags = Tags { wanted: desired.tags.clone(), stale };
         let cx = Context { aws: connection.aws.clone(), place, tags, deadline, connections: self.connections.clone() };
         Ok(Target { connection, desired, cx, session })
     }
 
+    /// A session that pulls no chart.
     pub(super) async fn session(&self, connection: &Connection) -> Result<Session, Error> {
         let kubernetes_version = connection.cluster.kubernetes_version.clone();
-        Ok(Session { client: connection.kube().await?, kubernetes_version, auth: self.registry_auth()? })
+        Ok(Session { client: connection.kube().await?, kubernetes_version, auth: None })
     }
 
-    fn registry_auth(&self) -> Result<Option<RegistryAuth>, Error> {
-        let auth = self.connections.registry_auth()?;
+    fn registry_auth(&self, repository: &str) -> Result<Option<RegistryAuth>, Error> {
+        let auth = self.connections.registry_auth(repository)?;
         Ok(auth.map(|auth| RegistryAuth { username: auth.username, password: auth.password }))
     }
 

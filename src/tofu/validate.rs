@@ -100,10 +100,10 @@ impl Check<'_> {
             Ok(true) => {}
             Ok(false) => {
                 if let Err(right) = check_text(constraints, text) {
-                    self.invalid(path, &format!("{text:?}"), &right);
+                    self.invalid(path, &shown(attribute, text), &right);
                 }
             }
-            Err(right) => self.invalid(path, &format!("{text:?}"), &right),
+            Err(right) => self.invalid(path, &shown(attribute, text), &right),
         }
     }
 
@@ -128,6 +128,11 @@ impl Check<'_> {
     fn invalid(&mut self, path: &Path, got: &str, right: &str) {
         self.diagnostics.error(path.clone(), format!("invalid value for {path}"), format!("{path} is {got}; it must be {right}."));
     }
+}
+
+/// A text as a message may show it.
+fn shown(attribute: &Attribute, text: &str) -> String {
+    if attribute.sensitive { "a text that is not shown, because it is sensitive".to_owned() } else { format!("{text:?}") }
 }
 
 fn check_number(constraints: &Constraints, number: Option<i64>) -> Result<(), String> {

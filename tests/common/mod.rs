@@ -15,10 +15,12 @@ mod karpenter;
 mod lab;
 mod outcome;
 mod proxy;
+mod recorder;
 mod tofu;
 
 pub use karpenter::Condition;
-pub use lab::{Lab, Options, lab_home};
+pub use lab::{Lab, Options, lab_home, repository};
 pub use outcome::{Diagnostic, Outcome, Plan};
 pub use proxy::{Call, Fault, Proxy};
+pub use recorder::{Recorder, Seen};
 pub use tofu::{Engine, Running, Tofu};

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
-use karpenter::aws::config::{Chain, Settings};
+use karpenter::aws::config::Chain;
 use karpenter::aws::token::Tokens;
 use karpenter::kubernetes::apply::{self, Object};
 use karpenter::kubernetes::client::{self, Access};
+use karpenter::provider::config::ProviderConfig;
 use karpenter::provider::{ClusterChoice, Connections, at_plan};
 use karpenter::tofu::value::Value;
 use karpenter::{Error, Kind};
@@ -68,7 +69,7 @@ lab_test!(
     an_expired_token_is_renewed_once,
     async {
         let connection = of_cluster().connect(&var("CLUSTER_NAME")).await.unwrap();
-        let chain = Chain::load(&Settings::default()).await;
+        let chain = Chain::load(&ProviderConfig::default()).await.unwrap();
         let (access, cluster) = (Access::new(&connection.cluster, None), &connection.cluster);
         let tokens = || Arc::new(Tokens::new(chain.credentials(), &cluster.name, &cluster.region).with_clock(late_once));
         let client = client::connect(&access, tokens).await.unwrap();
@@ -247,7 +248,7 @@ lab_test!(
     |run| { run(&[]) }
 );
 
-async fn whoami(client: &kube::Client) -> Result<String, kube::Error> {
+pub async fn whoami(client: &kube::Client) -> Result<String, kube::Error> {
     let api: kube::Api<SelfSubjectReview> = kube::Api::all(client.clone());
     let review = api.create(&PostParams::default(), &SelfSubjectReview::default()).await?;
     Ok(review.status.and_then(|s| s.user_info).and_then(|u| u.username).unwrap_or_default())

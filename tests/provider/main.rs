@@ -26,6 +26,7 @@ macro_rules! lab_test {
 mod connect;
 mod objects;
 mod plan;
+mod rows;
 
 use std::time::Duration;
 

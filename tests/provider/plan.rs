@@ -1,5 +1,7 @@
 //! The provider block as OpenTofu drives it: what is not there yet, what is refused, what is not known.
 
+use karpenter::tofu::schema::{Attribute, Block, Type};
+
 use crate::common::{Fault, Lab, Tofu};
 
 const POOL: &str = r#"
@@ -60,30 +62,25 @@ fn refused_credentials_fail_the_plan_and_name_the_call() {
 fn every_value_may_be_unknown_at_plan() {
     let lab = Lab::shared();
     let unknown = "terraform_data.later.output";
-    let hcl = with_provider(&format!(
-        "cluster_name = {unknown}
-         region       = {unknown}
-         profile      = {unknown}
-         assume_role {{
-           role_arn = {unknown}
-         }}
-         default_tags {{
-           tags = {{ a = {unknown} }}
-         }}
-         endpoints {{
-           eks = {unknown}
-         }}
-         chart_registry {{
-           username = {unknown}
-           password = {unknown}
-         }}
-         kubernetes {{
-           host  = {unknown}
-           token = {unknown}
-         }}"
-    )) + "\nresource \"terraform_data\" \"later\" {\n  input = timestamp()\n}\n";
+    // every argument of the declaration, whatever it is
+    let schema = karpenter::provider::config::schema();
+    let hcl = with_provider(&all_unknown(&schema.block, unknown)) + "\nresource \"terraform_data\" \"later\" {\n  input = timestamp()\n}\n";
     let plan = Tofu::new(lab, &hcl).plan().ok();
     assert_eq!(plan.changes(), ["karpenter_nodepool.this: create", "terraform_data.later: create"]);
+}
+
+/// HCL in which every argument of the block, and of the blocks in it, is `value`.
+fn all_unknown(block: &Block, value: &str) -> String {
+    let argument = |a: &Attribute| match &a.ty {
+        // beside the allowed ones: a list of one is no unknown list
+        _ if a.name == "forbidden_account_ids" => String::new(),
+        Type::List(_) => format!("{} = [{value}]\n", a.name),
+        Type::Map(_) => format!("{} = {{ a = {value} }}\n", a.name),
+        _ => format!("{} = {value}\n", a.name),
+    };
+    let arguments: String = block.attributes.iter().map(argument).collect();
+    let blocks = block.blocks.iter().map(|inner| format!("{} {{\n{}}}\n", inner.name, all_unknown(&inner.block, value)));
+    arguments + &blocks.collect::<String>()
 }
 
 #[test]
