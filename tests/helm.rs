@@ -35,7 +35,19 @@ impl Case {
         values::set(&mut all, &["settings", "clusterName"], "harbor".into());
         let capabilities = Capabilities::new("1.36").unwrap();
         let (name, namespace) = (self.name.to_owned(), self.name.to_owned());
-        Desired { name, namespace, chart, values: all, capabilities, adopt: false, repair: vec![], max_history: 10 }
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(120);
+        Desired {
+            name,
+            namespace,
+            chart,
+            values: all,
+            capabilities,
+            adopt: false,
+            repair: vec![],
+            max_history: 10,
+            atomic: false,
+            deadline,
+        }
     }
 
     async fn read(&self) -> Option<Release> {
@@ -317,8 +329,8 @@ async fn crds_are_applied_kept_and_never_taken_from_a_live_release() {
     let client = client(lab, lab.var("CLUSTER_ENDPOINT")).await;
     let crds = chart(lab, "1.14.1").await.crds().unwrap();
     assert!(crds.len() >= 3);
-    helm::apply_crds(&client, &crds, "kube-system", false).await.unwrap();
-    assert!(helm::read_crds(&client, &crds).await.unwrap().iter().all(|crd| crd.drift == "in sync"));
+    helm::apply_crds(&client, &crds, "kube-system", false, false).await.unwrap();
+    assert!(helm::read_crds(&client, &crds, false).await.unwrap().iter().all(|crd| crd.drift == "in sync"));
     lab.kubectl(&["get", "nodepools"]);
 
     lab.kubectl_text(&["annotate", "crd", "nodepools.karpenter.sh", "meta.helm.sh/release-name-"]);
@@ -330,7 +342,7 @@ async fn crds_are_applied_kept_and_never_taken_from_a_live_release() {
         "-p",
         r#"[{"op":"add","path":"/spec/names/shortNames","value":["np"]}]"#,
     ]);
-    helm::apply_crds(&client, &crds, "kube-system", false).await.unwrap();
+    helm::apply_crds(&client, &crds, "kube-system", false, false).await.unwrap();
     // the marks are there: helm takes the CRDs as its own
     let repository = format!("{}/karpenter-crd", lab.chart_repository());
     for (program, revision) in [("helm", "1"), ("helm4", "2")] {
@@ -338,12 +350,12 @@ async fn crds_are_applied_kept_and_never_taken_from_a_live_release() {
         let said = if program == "helm" { lab.helm(&args) } else { lab.helm4(&args) };
         assert!(said.contains(&format!("REVISION: {revision}")), "{said}");
     }
-    let error = helm::apply_crds(&client, &crds, "kube-system", false).await.unwrap_err();
+    let error = helm::apply_crds(&client, &crds, "kube-system", false, false).await.unwrap_err();
     assert_eq!(error.kind, Kind::AlreadyExists);
     assert!(error.action.contains("kube-system/karpenter-crd"), "{error}");
-    helm::apply_crds(&client, &crds, "kube-system", true).await.unwrap();
+    helm::apply_crds(&client, &crds, "kube-system", true, false).await.unwrap();
     assert_eq!(lab.helm(&["list", "-n", "kube-system", "-a", "-q"]), "", "its record is retired");
-    assert_eq!(helm::crd_owners(&client, &crds).await.unwrap().len(), crds.len());
+    assert_eq!(helm::find_crds(&client, &crds, false).await.unwrap().len(), crds.len());
     assert!(lab.exists(&["crd", "nodepools.karpenter.sh"]));
 }
 

@@ -82,19 +82,91 @@ pub struct Arguments {
 pub struct Chart {
     /// Whether to install it, `true` unless set. With `false` the bundle is AWS objects only and never contacts the API server.
     pub create: Option<bool>,
-    /// An OCI repository that holds the chart `karpenter`, a directory, or a `.tgz` file. `oci://public.ecr.aws/karpenter` unless set.
+    /// An OCI repository that holds the chart `karpenter`, a directory, or a `.tgz` file. `oci://public.ecr.aws/karpenter` unless set. Credentials
+    /// are the provider's `chart_registry`, or what `helm registry login` or `docker login` left.
     pub repository: Option<String>,
     /// Name of the Helm release, `karpenter` unless set.
     #[schemars(length(min = 1, max = 53))]
     pub release_name: Option<String>,
-    /// Values as YAML texts, later ones over earlier ones. Cluster name, queue name and service account are set by the bundle.
+    /// Values as YAML texts, later ones over earlier ones. The bundle sets `settings.clusterName`, `settings.interruptionQueue` and
+    /// `serviceAccount.name` where these do not; a plan warns where they say something else.
     pub values: Option<Vec<String>>,
-    /// Whether the bundle installs and upgrades the CRDs, `true` unless set. They stay at a destroy.
+    /// Values one by one, over `values`.
+    pub set: Option<Vec<SetValue>>,
+    /// Values one by one that no plan shows, over `set`. They are in the state and in the release's Secret, as with `helm_release`.
+    pub set_sensitive: Option<Vec<SetSensitive>>,
+    /// Revisions of the release that are kept, 10 unless set; 0 keeps all.
+    #[schemars(range(min = 0))]
+    pub max_history: Option<i64>,
+    /// Whether an upgrade that fails, or whose Deployment is not ready in time, is rolled back to the revision before it, `false` unless set. A
+    /// first install has none to go back to.
+    pub atomic: Option<bool>,
+    /// Whether to make the bundle's namespace where it does not exist, `true` unless set. It stays at a destroy.
+    pub create_namespace: Option<bool>,
+    /// Whether the bundle installs and upgrades the CRDs, `true` unless set. Those that EKS Auto Mode keeps are left alone.
     pub manage_crds: Option<bool>,
+    /// Whether a destroy deletes the CRDs that the bundle installed, `false` unless set. It refuses while objects of theirs are left.
+    pub delete_crds: Option<bool>,
     /// Whether to take over a release or CRDs that exist and that the bundle did not make, `false` unless set.
     pub adopt: Option<bool>,
     /// Whether to wait until the Deployment is ready, `true` unless set.
     pub wait: Option<bool>,
+}
+
+/// One value of the chart.
+#[derive(Clone, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct SetValue {
+    /// Its path as `helm --set` writes it: `controller.env[0].name`, `nodeSelector.kubernetes\\.io/os`.
+    #[schemars(required, length(min = 1))]
+    pub name: Option<String>,
+    /// Its value.
+    #[schemars(required)]
+    pub value: Option<String>,
+    /// How the value is read: `auto` (as `helm --set`, the default), `string` or `literal`.
+    #[serde(rename = "type")]
+    pub kind: Option<SetType>,
+}
+
+/// One secret value of the chart.
+#[derive(Clone, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct SetSensitive {
+    /// Its path as `helm --set` writes it.
+    #[schemars(required, length(min = 1))]
+    pub name: Option<String>,
+    /// Its value.
+    #[schemars(required, extend("x-tofu" = {"sensitive": true}))]
+    pub value: Option<String>,
+    /// How the value is read: `auto` (as `helm --set`, the default), `string` or `literal`.
+    #[serde(rename = "type")]
+    pub kind: Option<SetType>,
+}
+
+/// How a value that is set is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SetType {
+    /// `true`, `null`, `5` and `{a,b}` are what they look like.
+    #[default]
+    Auto,
+    /// Text, whatever it looks like; `{a,b}` is a list still.
+    String,
+    /// Text to its last character.
+    Literal,
+}
+
+// values are in no log: one of them may be a secret
+impl std::fmt::Debug for SetValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SetValue").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for SetSensitive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SetSensitive").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// The controller's role: made by the bundle, or given.

@@ -1,10 +1,10 @@
 //! Karpenter's chart and CRDs on the cluster.
 
-use serde_json::Value as Json;
-
+use super::chart_values;
 use super::desired::Chart;
 use crate::helm::crds::CrdState;
-use crate::helm::{self, Capabilities, Map, Readiness, RegistryAuth, Release, registry, values};
+use crate::helm::{self, Capabilities, Map, Readiness, RegistryAuth, Release, conversion, registry};
+use crate::tofu::path::Path;
 use crate::{Error, Kind};
 
 /// Key of the chart in `objects`.
@@ -25,6 +25,8 @@ pub struct Session {
     pub kubernetes_version: String,
     /// The registry's credentials.
     pub auth: Option<RegistryAuth>,
+    /// Whether EKS says that the cluster is in Auto Mode.
+    pub auto_mode: bool,
 }
 
 /// Release and CRDs as they are.
@@ -64,7 +66,7 @@ pub fn parse_version(text: &str) -> Result<semver::Version, Error> {
     semver::Version::parse(text.trim_start_matches('v')).map_err(|e| {
         Error::new(Kind::Invalid, "choose Karpenter's version", format!("{text:?} is no version"))
             .remedy("Write it in full, such as \"1.14.1\".")
-            .at(crate::tofu::path::Path::attribute("version"))
+            .at(Path::attribute("version"))
             .caused_by(e)
     })
 }
@@ -76,28 +78,20 @@ pub fn parse_version(text: &str) -> Result<semver::Version, Error> {
 pub async fn observe(session: &Session, want: &Chart) -> Result<Observed, Error> {
     let client = &session.client;
     let Some(release) = helm::read(client, &want.namespace, &want.release_name).await? else { return Ok(Observed::default()) };
-    let crds = if want.manage_crds { release.current().chart()?.crds()? } else { vec![] };
+    let record = release.current();
+    let crds = match want.manage_crds {
+        true => conversion::crds(&record.chart()?, &record.config(), &want.release_name, &want.namespace)?,
+        false => vec![],
+    };
     let (crds, objects, readiness) = futures::try_join!(
-        helm::read_crds(client, &crds),
+        helm::read_crds(client, &crds, session.auto_mode),
         helm::drift(client, &release),
         helm::wait_ready(client, &release, std::time::Instant::now()),
     )?;
     Ok(Observed { crds, objects, ready: readiness.ready, release: Some(release) })
 }
 
-/// The values that the release should have: the user's, and over them ours.
-///
-/// # Errors
-/// Text that is no YAML.
-pub fn values(want: &Chart) -> Result<Map, Error> {
-    let mut merged = values::parse("read chart.values", &want.values)?;
-    if let Json::Object(injected) = &want.injected {
-        values::merge(&mut merged, injected);
-    }
-    Ok(merged)
-}
-
-/// How the release differs from what the bundle wants.
+/// How the release differs from what the bundle wants. Where a value is a secret, the lines name fields but not what is in them.
 ///
 /// # Errors
 /// Values that are no YAML.
@@ -110,14 +104,20 @@ pub fn differences(want: &Chart, live: &Observed) -> Result<Vec<String>, Error> 
     if record.chart_version() != want.version.to_string() {
         found.push(format!("version {}, want {}", record.chart_version(), want.version));
     }
-    if record.config() != values(want)? {
-        found.push("values differ".to_owned());
-    }
+    found.extend(chart_values::differences(&chart_values::values(want)?, &record.config()));
     if release.newest.revision() != record.revision() {
         found.push(format!("revision {} is {}", release.newest.revision(), release.newest.status().word()));
     }
     found.extend(live.objects.iter().filter(|(_, line)| line != IN_SYNC).map(|(id, line)| format!("{id} {}", plain(line))));
+    if want.set.iter().any(|set| set.sensitive) {
+        found = found.into_iter().map(without_values).collect();
+    }
     Ok(found)
+}
+
+/// `spec.x is "a", want "b"` as `spec.x differs`.
+fn without_values(line: String) -> String {
+    line.find(" is ").map_or(line.clone(), |end| format!("{} differs", &line[..end]))
 }
 
 /// How the CRDs differ.
@@ -143,42 +143,57 @@ pub async fn source(session: &Session, want: &Chart, live: &Observed) -> Result<
     registry::pull(&want.repository, "karpenter", Some(&version), session.auth.as_ref()).await
 }
 
-/// What forbids to install here: a release of that name, or CRDs, that belong to somebody else.
+/// What forbids to change release and CRDs, before anything is written: a release of that name (where the bundle is `new` here) or CRDs
+/// that belong to somebody else, objects that the new CRDs would strand, a namespace that is absent.
 ///
 /// # Errors
 /// What the API server says, or the refusal.
-pub async fn refuse(session: &Session, want: &Chart, live: &Observed, chart: &helm::Chart, resuming: bool) -> Result<(), Error> {
-    if want.adopt {
+pub async fn refuse(session: &Session, want: &Chart, live: &Observed, chart: &helm::Chart, new: bool) -> Result<(), Error> {
+    let values = chart_values::values(want)?;
+    let action = || format!("install the chart as release {:?} in {}", want.release_name, want.namespace);
+    if let Some(release) = live.release.as_ref().filter(|_| new && !want.adopt) {
+        let message = format!("that release exists (revision {}) and this bundle did not make it", release.newest.revision());
+        let remedy = adopt_hint(&format!("helm_release.{}", want.release_name.replace('-', "_")));
+        return Err(Error::new(Kind::AlreadyExists, action(), message).remedy(remedy));
+    }
+    if live.release.is_none() && !want.create_namespace && !namespace_exists(session, want).await? {
+        let message = format!("the namespace {:?} does not exist, and create_namespace is false", want.namespace);
+        return Err(Error::new(Kind::NotFound, action(), message)
+            .remedy("Create it first, or leave create_namespace out.")
+            .at(Path::attribute("namespace")));
+    }
+    if !applies_crds(want, live) {
         return Ok(());
     }
-    let action = format!("install the chart as release {:?} in {}", want.release_name, want.namespace);
-    if let Some(release) = &live.release
-        && !(resuming && is_of_this_cluster(&release.newest.config(), want))
-    {
-        let remedy = adopt_hint(&format!("helm_release.{}", want.release_name));
-        return Err(Error::new(Kind::AlreadyExists, action, "that release exists and this bundle did not make it").remedy(remedy));
-    }
-    if !want.manage_crds {
-        return Ok(());
-    }
-    let mut owners: Vec<_> =
-        helm::crds::crd_owners(&session.client, &chart.crds()?).await?.into_iter().filter_map(|(_, owner)| owner).collect();
-    owners.dedup();
-    for (name, namespace) in &owners {
-        let ours = (name.as_str(), namespace) == ("karpenter-crd", &want.namespace) && resuming;
-        let another = helm::read(&session.client, namespace, name).await?.is_some_and(|release| release.live().is_some());
-        if !ours && another {
-            let message = format!(
-                "the CRDs belong to the Helm release {name:?} in {namespace}; uninstalling that later would delete every node pool"
-            );
-            return Err(Error::new(Kind::AlreadyExists, action, message).remedy(adopt_hint("helm_release.karpenter_crd")));
-        }
-    }
-    Ok(())
+    let crds = conversion::crds(chart, &values, &want.release_name, &want.namespace)?;
+    let found = match live.release {
+        None => helm::find_crds(&session.client, &crds, session.auto_mode).await?,
+        Some(_) => live.crds.clone(),
+    };
+    helm::crds::refuse_stranding(&crds, &found)?;
+    helm::crds::refuse_owned(&session.client, &found, want.adopt).await
 }
 
-fn is_of_this_cluster(config: &Map, want: &Chart) -> bool {
-    config.get("settings").and_then(|settings| settings.get("clusterName")) == want.injected["settings"].get("clusterName")
+/// Whether the CRDs need a look: they, or the chart's version, are not as they should be.
+fn applies_crds(want: &Chart, live: &Observed) -> bool {
+    want.manage_crds && (live.release.is_none() || !crd_differences(live).is_empty() || chart_changes(want, live))
+}
+
+async fn namespace_exists(session: &Session, want: &Chart) -> Result<bool, Error> {
+    let namespace = helm::live::namespace(&want.namespace);
+    match namespace.get(&session.client).await {
+        Ok(found) => Ok(found.is_some_and(|live| live.pointer("/metadata/deletionTimestamp").is_none())),
+        // whoever may not look may still install
+        Err(error) if error.kind == Kind::Forbidden => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a release that exists is of this very cluster, as its values say: a create that died may go on with it.
+pub fn is_of_this_cluster(want: &Chart, live: &Observed) -> bool {
+    let name = |values: &Map| values.get("settings").and_then(|settings| settings.get("clusterName")).cloned();
+    let Ok(values) = chart_values::values(want) else { return false };
+    live.release.as_ref().is_none_or(|release| name(&release.newest.config()) == name(&values))
 }
 
 fn adopt_hint(address: &str) -> String {
@@ -188,16 +203,36 @@ fn adopt_hint(address: &str) -> String {
     )
 }
 
+/// Applies the CRDs of a chart where they, or the chart's version, are not as they should be.
+///
+/// # Errors
+/// What the API server says.
+pub async fn apply_crds(session: &Session, want: &Chart, live: &Observed, chart: &helm::Chart) -> Result<(), Error> {
+    if !applies_crds(want, live) {
+        return Ok(());
+    }
+    // a CRD that another live release owns was refused before the first write; one left over by a dead one is ours to take
+    let crds = conversion::crds(chart, &chart_values::values(want)?, &want.release_name, &want.namespace)?;
+    helm::apply_crds(&session.client, &crds, &want.namespace, want.adopt, session.auto_mode).await
+}
+
 /// Applies CRDs and chart; the release as it is afterwards.
 ///
 /// # Errors
 /// What the API server says.
-pub async fn converge(session: &Session, want: &Chart, live: &Observed, chart: helm::Chart) -> Result<Release, Error> {
+pub async fn converge(
+    session: &Session,
+    want: &Chart,
+    live: &Observed,
+    chart: helm::Chart,
+    deadline: tokio::time::Instant,
+) -> Result<Release, Error> {
     let client = &session.client;
-    if want.manage_crds && (live.release.is_none() || !crd_differences(live).is_empty() || chart_changes(want, live)) {
-        // A CRD that another live release owns was refused before the first write; one left over by a dead one is ours to take.
-        helm::apply_crds(client, &chart.crds()?, &want.namespace, want.adopt).await?;
+    let values = chart_values::values(want)?;
+    if live.release.is_none() && want.create_namespace && !namespace_exists(session, want).await? {
+        helm::live::namespace(&want.namespace).create(client).await?;
     }
+    apply_crds(session, want, live, &chart).await?;
     match &live.release {
         Some(release) if differences(want, live)?.is_empty() => Ok(release.clone()),
         prior => {
@@ -206,11 +241,13 @@ pub async fn converge(session: &Session, want: &Chart, live: &Observed, chart: h
                 name: want.release_name.clone(),
                 namespace: want.namespace.clone(),
                 chart,
-                values: values(want)?,
+                values,
                 capabilities: Capabilities::new(&session.kubernetes_version)?,
                 adopt: want.adopt,
                 repair,
-                max_history: 10,
+                max_history: want.max_history,
+                atomic: want.atomic,
+                deadline,
             };
             helm::apply(client, &desired, prior.clone()).await
         }
@@ -229,13 +266,18 @@ fn chart_changes(want: &Chart, live: &Observed) -> bool {
     live.release.as_ref().is_none_or(|release| release.current().chart_version() != want.version.to_string())
 }
 
-/// Uninstalls the release; CRDs stay.
+/// Uninstalls the release. CRDs stay, unless the arguments say otherwise and no object of theirs is left.
 ///
 /// # Errors
-/// What the API server says.
+/// What the API server says; [`Kind::Conflict`] naming the objects that are left, before anything is deleted.
 pub async fn remove(session: &Session, want: &Chart) -> Result<(), Error> {
-    match helm::read(&session.client, &want.namespace, &want.release_name).await? {
-        Some(release) => helm::uninstall(&session.client, &release).await,
-        None => Ok(()),
+    let client = &session.client;
+    let delete_crds = want.manage_crds && want.delete_crds;
+    if delete_crds {
+        helm::crds::refuse_used(client, &want.namespace).await?;
     }
+    if let Some(release) = helm::read(client, &want.namespace, &want.release_name).await? {
+        helm::uninstall(client, &release).await?;
+    }
+    if delete_crds { helm::delete_crds(client, &want.namespace).await } else { Ok(()) }
 }

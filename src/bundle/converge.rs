@@ -292,7 +292,7 @@ pub async fn install(
     let nothing = chart::Observed::default();
     let live = live.chart.as_ref().unwrap_or(&nothing);
     outcome.ready = false;
-    let release = match chart::converge(session, want, live, source).await {
+    let release = match chart::converge(session, want, live, source, cx.deadline).await {
         Ok(release) => release,
         Err(error) => return outcome.note(CHART, Err(error)),
     };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use semver::Version;
 use serde_json::{Value as Json, json};
 
-use super::arguments::Arguments;
+use super::arguments::{self, Arguments, SetType};
 use super::events::{self, Rule};
 use super::names::{POLICY_LIMIT, QUEUE_LIMIT, ROLE_LIMIT, within};
 use super::policies;
@@ -19,6 +19,9 @@ pub const CREATING_TAG: &str = "karpenter-tofu/creating";
 
 /// Where Karpenter's charts are published.
 pub const REPOSITORY: &str = "oci://public.ecr.aws/karpenter";
+
+/// Revisions of the release that are kept, as Helm keeps them.
+const MAX_HISTORY: usize = 10;
 
 /// Managed policies of a node.
 const NODE_POLICIES: [&str; 4] =
@@ -140,16 +143,45 @@ pub struct Chart {
     pub release_name: String,
     /// Its namespace.
     pub namespace: String,
+    /// Whether the namespace is made where it is absent.
+    pub create_namespace: bool,
     /// The user's values as YAML texts.
     pub values: Vec<String>,
-    /// What the bundle sets over them.
+    /// The user's values one by one, over those texts.
+    pub set: Vec<SetValue>,
+    /// What the bundle sets where the user does not.
     pub injected: Json,
     /// Whether CRDs are the bundle's.
     pub manage_crds: bool,
+    /// Whether they go at a destroy.
+    pub delete_crds: bool,
     /// Whether a foreign release or foreign CRDs are taken over.
     pub adopt: bool,
     /// Whether to wait for readiness.
     pub wait: bool,
+    /// Whether an upgrade that fails is rolled back.
+    pub atomic: bool,
+    /// Revisions kept; 0 keeps all.
+    pub max_history: usize,
+}
+
+/// One value by its path.
+#[derive(Clone, PartialEq)]
+pub struct SetValue {
+    /// As `helm --set` writes it.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// How the value is read.
+    pub kind: SetType,
+    /// Whether the value is a secret.
+    pub sensitive: bool,
+}
+
+impl std::fmt::Debug for SetValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SetValue").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// Everything that a bundle should be.
@@ -287,16 +319,42 @@ fn chart(
     if let Some(queue) = queue {
         injected["settings"]["interruptionQueue"] = json!(queue.name);
     }
+    let arguments::Chart {
+        create: _,
+        repository,
+        release_name,
+        values,
+        set,
+        set_sensitive,
+        max_history,
+        atomic,
+        create_namespace,
+        manage_crds,
+        delete_crds,
+        adopt,
+        wait,
+    } = chart;
+    let one = |name: Option<String>, value: Option<String>, kind: Option<SetType>, sensitive| {
+        Some(SetValue { name: name?, value: value?, kind: kind.unwrap_or_default(), sensitive })
+    };
+    let plain = set.into_iter().flatten().filter_map(|arguments::SetValue { name, value, kind }| one(name, value, kind, false));
+    let secret = set_sensitive.into_iter().flatten();
+    let secret = secret.filter_map(|arguments::SetSensitive { name, value, kind }| one(name, value, kind, true));
     Some(Chart {
-        repository: chart.repository.unwrap_or_else(|| REPOSITORY.into()),
+        repository: repository.unwrap_or_else(|| REPOSITORY.into()),
         version: version.clone(),
-        release_name: chart.release_name.unwrap_or_else(|| "karpenter".into()),
+        release_name: release_name.unwrap_or_else(|| "karpenter".into()),
         namespace: namespace.to_owned(),
-        values: chart.values.unwrap_or_default(),
+        create_namespace: create_namespace != Some(false),
+        values: values.unwrap_or_default(),
+        set: plain.chain(secret).collect(),
         injected,
-        manage_crds: chart.manage_crds != Some(false),
-        adopt: chart.adopt == Some(true),
-        wait: chart.wait != Some(false),
+        manage_crds: manage_crds != Some(false),
+        delete_crds: delete_crds == Some(true),
+        adopt: adopt == Some(true),
+        wait: wait != Some(false),
+        atomic: atomic == Some(true),
+        max_history: max_history.map_or(MAX_HISTORY, |most| usize::try_from(most).unwrap_or_default()),
     })
 }
 

@@ -5,6 +5,7 @@ pub mod access_entry;
 pub mod arguments;
 pub mod association;
 pub mod chart;
+pub mod chart_values;
 pub mod context;
 pub mod converge;
 pub mod desired;

@@ -20,6 +20,8 @@ pub struct Record {
     pub planned: Option<BTreeSet<String>>,
     /// Whether a create ever came to its end.
     pub complete: bool,
+    /// Namespace and name of the Helm release whose state was moved here, until the next read finds the rest of the bundle.
+    pub moved: Option<(String, String)>,
 }
 
 impl Record {

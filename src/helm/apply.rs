@@ -1,18 +1,24 @@
 //! A release against a cluster: apply and uninstall. Both converge: whatever a killed process left, the next run completes.
 
-use futures::future::{join_all, try_join_all};
+use std::time::Duration;
+
+use futures::future::try_join_all;
 use kube::Client;
 use serde_json::Value;
 
 use super::chart::Chart;
-use super::live::{Created, Target};
+use super::live::Target;
 use super::manifest::{self, Object};
 use super::release::{Record, Release, Status};
+use super::steps::Steps;
 use super::template::{ReleaseInfo, Rendered, render};
-use super::{Capabilities, Map, Result, invalid, store};
+use super::{Capabilities, Map, Result, hooks, invalid, rollback, store, wait};
 use crate::{Error, Kind};
 
 pub use super::store::read;
+
+/// How long the hooks of an uninstall may take together; Helm waits as long.
+const UNINSTALL_HOOKS: Duration = Duration::from_secs(300);
 
 /// What a release should be.
 #[derive(Clone, Debug)]
@@ -31,8 +37,12 @@ pub struct Desired {
     pub adopt: bool,
     /// Ids (`Deployment karpenter`) of objects that are applied although the manifest did not change: what [`super::drift`] named.
     pub repair: Vec<String>,
-    /// Revisions kept, this one included; Helm's default is 10.
+    /// Revisions kept, this one included; 0 keeps all. Helm's default is 10.
     pub max_history: usize,
+    /// An upgrade that fails, or is not ready by the deadline, is rolled back to the revision before it.
+    pub atomic: bool,
+    /// When waiting for hooks, and for the readiness of an atomic upgrade, ends.
+    pub deadline: tokio::time::Instant,
 }
 
 /// Installs or upgrades, converging; returns the release as it is recorded afterwards. Objects whose manifest did not change are left
@@ -42,37 +52,48 @@ pub struct Desired {
 /// [`Kind::AlreadyExists`] naming every object that is not ours, after undoing what this call made; what rendering or the API server says.
 pub async fn apply(client: &Client, desired: &Desired, prior: Option<Release>) -> Result<Release> {
     let (info, resumed) = next_revision(desired, prior.as_ref());
-    let manifest = render_for(client, desired, &info).await?.manifest;
-    let objects = manifest::objects(&manifest, &desired.namespace)?;
+    let rendered = render_for(client, desired, &info).await?;
+    let objects = manifest::objects(&rendered.manifest, &desired.namespace)?;
     refuse_duplicate_env(&objects)?;
     let steps = Steps::plan(desired, prior.as_ref(), objects)?;
     if let Some(prior) = &prior
-        && unchanged(desired, prior, &manifest)
+        && unchanged(desired, prior, &rendered.manifest)
     {
         steps.run(client, desired).await?;
         return Ok(prior.clone());
     }
     let first_deployed = prior.as_ref().and_then(|p| p.current().first_deployed().map(str::to_owned));
-    let mut record = Record::new(
-        &desired.name,
-        &desired.namespace,
-        info.revision,
-        &desired.chart,
-        &desired.values,
-        &manifest,
-        first_deployed.as_deref(),
-    );
+    let mut record = Record::new(desired, info.revision, &rendered, first_deployed.as_deref());
     if let Some(left) = resumed {
         record.resource_version = left.resource_version.clone();
         record.labels = left.labels.clone();
     }
     store::write(client, &desired.namespace, &mut record).await?;
-    if let Err(error) = steps.run(client, desired).await {
-        return Err(give_up(client, desired, record, error).await);
+    if let Err(error) = carry_out(client, desired, &steps, &mut record, info.upgrade).await {
+        let error = give_up(client, desired, &mut record, error).await;
+        return Err(match prior.as_ref().filter(|prior| desired.atomic && prior.live().is_some()) {
+            Some(prior) => rollback::after(client, desired, prior, record, error).await,
+            None => error,
+        });
     }
     record.set_status(Status::Deployed, if info.upgrade { "Upgrade complete" } else { "Install complete" });
     store::write(client, &desired.namespace, &mut record).await?;
     settle_history(client, desired, prior, record).await
+}
+
+/// Hooks, objects, hooks again; in between, an atomic upgrade must get ready.
+async fn carry_out(client: &Client, desired: &Desired, steps: &Steps, record: &mut Record, upgrade: bool) -> Result<()> {
+    let (before, after) = if upgrade { ("pre-upgrade", "post-upgrade") } else { ("pre-install", "post-install") };
+    hooks::run(client, record, before, desired.deadline).await?;
+    steps.run(client, desired).await?;
+    if desired.atomic && upgrade {
+        let action = || format!("upgrade release {}/{}", desired.namespace, desired.name);
+        let ready = wait::ready(client, record, desired.deadline.into_std()).await?;
+        if !ready.ready {
+            return Err(Error::new(Kind::Timeout, action(), format!("not ready in time: {}", ready.why)));
+        }
+    }
+    hooks::run(client, record, after, desired.deadline).await
 }
 
 /// Which revision this is, and the pending record that a killed process left under that number.
@@ -123,168 +144,14 @@ fn refuse_duplicate_env(objects: &[Object]) -> Result<()> {
     Ok(())
 }
 
-/// What has to happen to which object.
-struct Steps {
-    /// Not known to be ours: made, or taken over when it carries our marks.
-    create: Vec<Object>,
-    /// Ours: applied by force.
-    change: Vec<Object>,
-    /// Ours, perhaps written by Helm 3: its fields pass to us first.
-    migrate: Vec<Object>,
-    /// Gone from the manifest.
-    delete: Vec<Object>,
-}
-
-impl Steps {
-    fn plan(desired: &Desired, prior: Option<&Release>, objects: Vec<Object>) -> Result<Steps> {
-        let live = prior.and_then(Release::live);
-        let ours = live.map(Record::objects).transpose()?.unwrap_or_default();
-        // what another revision left is in question, but only the live one's objects are ours without a look
-        let tried = prior.map(|p| p.newest.objects()).transpose()?.unwrap_or_default();
-        let whole = prior.is_some_and(|p| p.newest.status() == Status::Deployed && p.newest.server_side());
-        let mut steps = Steps { create: vec![], change: vec![], migrate: vec![], delete: vec![] };
-        for old in ours.iter().chain(&tried) {
-            let kept =
-                objects.iter().chain(&steps.delete).any(|o| o.same(old)) || old.annotation("helm.sh/resource-policy") == Some("keep");
-            if !kept && old.info.kind != "CustomResourceDefinition" {
-                steps.delete.push(old.clone());
-            }
-        }
-        for object in objects {
-            match ours.iter().find(|old| old.same(&object)) {
-                None => steps.create.push(object),
-                Some(_) if live.is_some_and(|l| !l.server_side()) => steps.migrate.push(object),
-                Some(old) if whole && old.json == object.json && !desired.repair.contains(&object.id(&desired.namespace)) => {}
-                Some(_) => steps.change.push(object),
-            }
-        }
-        steps.delete.sort_by_key(|o| std::cmp::Reverse(manifest::order(&o.info)));
-        Ok(steps)
-    }
-
-    async fn run(&self, client: &Client, desired: &Desired) -> Result<()> {
-        let former = create(client, desired, &self.create).await?;
-        for group in self.change.chunk_by(same_kind) {
-            let targets = targets(desired, group);
-            let changes: Vec<_> = targets.iter().map(|target| target.apply(client)).collect();
-            try_join_all(changes).await?;
-        }
-        for group in self.migrate.chunk_by(same_kind) {
-            let targets = targets(desired, group);
-            let moves: Vec<_> = targets.iter().map(|target| migrate(client, target)).collect();
-            try_join_all(moves).await?;
-        }
-        for group in self.delete.chunk_by(same_kind) {
-            let targets = targets(desired, group);
-            let deletes: Vec<_> = targets.iter().map(|target| target.delete_own(client, &desired.name, &desired.namespace)).collect();
-            try_join_all(deletes).await?;
-        }
-        // what a former release of Karpenter has left is a second controller
-        for release in former {
-            uninstall(client, &release).await?;
-        }
-        Ok(())
-    }
-}
-
-fn same_kind(a: &Object, b: &Object) -> bool {
-    a.info == b.info
-}
-
-fn targets(desired: &Desired, objects: &[Object]) -> Vec<Target> {
-    objects.iter().map(|object| Target::new(object, &desired.name, &desired.namespace)).collect()
-}
-
-async fn migrate(client: &Client, target: &Target) -> Result<Value> {
-    let live = target.get(client).await?.unwrap_or_default();
-    target.take_over(client, &live).await
-}
-
-/// Makes objects, kind by kind. What exists is taken over when it is ours or may be adopted; otherwise what was made is deleted again,
-/// and the error names every object that stands in the way. Answers with the other releases from which objects were taken.
-async fn create(client: &Client, desired: &Desired, objects: &[Object]) -> Result<Vec<Release>> {
-    let mut made: Vec<(Target, String)> = vec![];
-    let mut former: Vec<Release> = vec![];
-    let mut groups = objects.chunk_by(same_kind);
-    for group in groups.by_ref() {
-        let (targets, mut found) = (targets(desired, group), vec![]);
-        let creates: Vec<_> = targets.iter().map(|target| target.create(client)).collect();
-        // all of a kind are awaited even when one fails: what was made must be known
-        let mut failed = None;
-        for (outcome, (target, object)) in join_all(creates).await.into_iter().zip(targets.into_iter().zip(group)) {
-            match outcome {
-                Ok(Created::New(uid)) => made.push((target, uid)),
-                Ok(Created::Exists(live)) => found.push((object, target, live)),
-                Err(error) => failed = Some(error),
-            }
-        }
-        if let Some(error) = failed {
-            return Err(error);
-        }
-        let mut refused: Vec<String> = found.iter().filter_map(|(object, _, live)| foreign(desired, object, live)).collect();
-        if !refused.is_empty() {
-            for object in groups.flatten() {
-                let live = Target::new(object, &desired.name, &desired.namespace).get(client).await?;
-                refused.extend(live.and_then(|live| foreign(desired, object, &live)));
-            }
-            for (target, uid) in made.iter().rev() {
-                target.delete(client, uid).await?;
-            }
-            return Err(refusal(desired, &refused));
-        }
-        for (_, target, live) in found {
-            former.extend(former_release(client, desired, &live, &former).await?);
-            target.take_over(client, &live).await?;
-        }
-    }
-    Ok(former)
-}
-
-/// The live release from which an object is adopted, where it is not known yet. Only one of Karpenter itself may lose its objects: another
-/// chart's next upgrade would fail, or take them back.
-async fn former_release(client: &Client, desired: &Desired, live: &Value, known: &[Release]) -> Result<Option<Release>> {
-    let Some((name, namespace)) = manifest::owner(live) else { return Ok(None) };
-    let is = |release: &Release| (&release.name, &release.namespace) == (&name, &namespace);
-    if (&name, &namespace) == (&desired.name, &desired.namespace) || known.iter().any(is) {
-        return Ok(None);
-    }
-    let Some(release) = store::read(client, &namespace, &name).await?.filter(|r| r.live().is_some()) else { return Ok(None) };
-    let chart = release.current().json.pointer("/chart/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
-    if chart == desired.chart.name() {
-        return Ok(Some(release));
-    }
-    let message = format!("objects belong to the release {namespace}/{name} of the chart {chart:?}, which is not Karpenter's");
-    Err(invalid(format!("install release {}/{}", desired.namespace, desired.name), message)
-        .remedy("Upgrade that release without them first."))
-}
-
-/// Whose a live object is, when we may not take it.
-fn foreign(desired: &Desired, object: &Object, live: &Value) -> Option<String> {
-    if desired.adopt {
-        return None;
-    }
-    let id = object.id(&desired.namespace);
-    match manifest::owner(live) {
-        Some((name, namespace)) if (&name, &namespace) == (&desired.name, &desired.namespace) => None,
-        Some((name, namespace)) => Some(format!("{id} (of the Helm release {namespace}/{name})")),
-        None => Some(format!("{id} (of no Helm release)")),
-    }
-}
-
-fn refusal(desired: &Desired, refused: &[String]) -> Error {
-    let message = format!("these objects exist already and are not of this release: {}", refused.join(", "));
-    Error::new(Kind::AlreadyExists, format!("install release {}/{}", desired.namespace, desired.name), message)
-        .remedy("Set `adopt = true` in the chart block to take them over, or delete them.")
-}
-
 /// After a failure: a refused first install leaves no record, any other attempt a failed one. The error goes on either way.
-async fn give_up(client: &Client, desired: &Desired, mut record: Record, error: Error) -> Error {
+async fn give_up(client: &Client, desired: &Desired, record: &mut Record, error: Error) -> Error {
     let recorded = if error.kind == Kind::AlreadyExists && record.revision() == 1 {
         store::remove(client, &desired.namespace, &desired.name, 1).await
     } else {
         let what = if record.revision() == 1 { "Release" } else { "Upgrade" };
         record.set_status(Status::Failed, &format!("{what} {:?} failed: {error}", desired.name));
-        store::write(client, &desired.namespace, &mut record).await
+        store::write(client, &desired.namespace, record).await
     };
     if let Err(second) = recorded {
         tracing::warn!(error = %second, "the release record still says that an operation is pending; the next apply completes it");
@@ -293,7 +160,7 @@ async fn give_up(client: &Client, desired: &Desired, mut record: Record, error: 
 }
 
 /// Marks the former revision as superseded, and forgets the oldest ones.
-async fn settle_history(client: &Client, desired: &Desired, prior: Option<Release>, record: Record) -> Result<Release> {
+pub(super) async fn settle_history(client: &Client, desired: &Desired, prior: Option<Release>, record: Record) -> Result<Release> {
     let mut revisions = vec![record.revision()];
     if let Some(prior) = prior {
         revisions.extend(prior.revisions.iter().copied().filter(|r| *r != record.revision()));
@@ -303,7 +170,8 @@ async fn settle_history(client: &Client, desired: &Desired, prior: Option<Releas
         }
     }
     revisions.sort_unstable();
-    let surplus = revisions.len().saturating_sub(desired.max_history.max(1));
+    let kept = if desired.max_history == 0 { usize::MAX } else { desired.max_history };
+    let surplus = revisions.len().saturating_sub(kept);
     for revision in revisions.drain(..surplus) {
         store::remove(client, &desired.namespace, &desired.name, revision).await?;
     }
@@ -316,7 +184,10 @@ async fn settle_history(client: &Client, desired: &Desired, prior: Option<Releas
 /// # Errors
 /// What the API server says; the records are still there then, and the next call completes it.
 pub async fn uninstall(client: &Client, release: &Release) -> Result<()> {
-    let mut objects = release.current().objects()?;
+    let mut record = release.current().clone();
+    let deadline = tokio::time::Instant::now() + UNINSTALL_HOOKS;
+    hooks::run(client, &mut record, "pre-delete", deadline).await?;
+    let mut objects = record.objects()?;
     for object in release.newest.objects()? {
         if !objects.iter().any(|o| o.same(&object)) {
             objects.push(object);
@@ -329,5 +200,6 @@ pub async fn uninstall(client: &Client, release: &Release) -> Result<()> {
         let calls: Vec<_> = targets.iter().map(|t| t.delete_own(client, &release.name, &release.namespace)).collect();
         try_join_all(calls).await?;
     }
+    hooks::run(client, &mut record, "post-delete", deadline).await?;
     store::remove_all(client, &release.namespace, &release.name).await
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use kube::Client;
-use kube::api::{ApiResource, DynamicObject, Patch, PatchParams, WatchEvent, WatchParams};
+use kube::api::{ApiResource, DynamicObject, WatchEvent, WatchParams};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
@@ -37,6 +37,13 @@ pub enum Created {
     New(String),
     /// It exists already: this is it.
     Exists(Box<Value>),
+}
+
+/// A namespace, as `helm install --create-namespace` makes it.
+pub fn namespace(name: &str) -> Target {
+    let info = KindInfo { kind: "Namespace", group: "", plural: "namespaces", namespaced: false };
+    let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"name": name}}});
+    Target { kind: resource(&info, "v1"), namespace: None, name: name.to_owned(), body }
 }
 
 /// The resource of a kind.
@@ -120,12 +127,15 @@ impl Target {
     pub async fn take_over(&self, client: &Client, live: &Value) -> Result<Value> {
         if let Some(fields) = migrated(live.pointer("/metadata/managedFields")) {
             let version = live.pointer("/metadata/resourceVersion").cloned().unwrap_or_default();
-            let patch = json!({"metadata": {"managedFields": fields, "resourceVersion": version}});
-            let api = kubernetes::apply::api(client, &self.kind, self.namespace.as_deref());
-            let patched = api.patch(&self.name, &PatchParams::default(), &Patch::Merge(&patch)).await;
-            patched.map_err(|e| from_kube(format!("pass the managed fields of {} {:?}", self.kind.kind, self.name), e))?;
+            self.merge(client, &json!({"metadata": {"managedFields": fields, "resourceVersion": version}})).await?;
         }
         self.apply(client).await
+    }
+
+    /// Changes what exists by a merge patch: a null takes a field away whoever wrote it.
+    pub async fn merge(&self, client: &Client, patch: &Value) -> Result<()> {
+        let how = Apply { manager: MANAGER, force: false, dry_run: false };
+        kubernetes::merge(client, &self.object(), patch, how, store::deadline()).await.map(drop)
     }
 
     /// Deletes it when it is ours (or, with a uid, that very object); what is absent or another's stays.
@@ -215,24 +225,48 @@ pub(super) fn going(live: &Value) -> bool {
     live.pointer("/metadata/deletionTimestamp").is_some()
 }
 
-fn uid(live: &Value) -> &str {
+/// A live object's uid.
+pub(super) fn uid(live: &Value) -> &str {
     live.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default()
 }
 
-/// The managed fields with Helm's own update entries turned into its apply entry; `None` when there is nothing to turn.
+/// Whether a field manager wrote objects for a Helm release, or for nobody, before they became ours: Helm and what embeds it, and
+/// kubectl's client-side apply.
+fn is_former(manager: &str) -> bool {
+    ["helm", "helm-controller", "kubectl-client-side-apply", "before-first-apply"].contains(&manager)
+        || manager.starts_with("terraform-provider-helm")
+}
+
+/// Whether we, or Helm by server-side apply, wrote an object.
+pub(super) fn is_ours(live: &Value) -> bool {
+    managers(live).any(|(manager, operation)| manager == MANAGER && operation == "Apply")
+}
+
+/// Whether Helm, what embeds it, or kubectl wrote an object.
+pub(super) fn is_of_a_client(live: &Value) -> bool {
+    managers(live).any(|(manager, _)| is_former(manager) || manager.starts_with("kubectl"))
+}
+
+fn managers(live: &Value) -> impl Iterator<Item = (&str, &str)> {
+    let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten();
+    entries.filter_map(|entry| Some((entry.get("manager")?.as_str()?, entry.get("operation")?.as_str()?)))
+}
+
+/// The managed fields with the entries of [`is_former`] managers turned into ours; `None` when there is nothing to turn.
 fn migrated(fields: Option<&Value>) -> Option<Value> {
     let entries = fields?.as_array()?;
     let text = |entry: &Value, key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let is = |entry: &Value, operation: &str| {
-        text(entry, "manager") == MANAGER && text(entry, "operation") == operation && text(entry, "subresource").is_empty()
-    };
-    let (updates, mut rest): (Vec<Value>, Vec<Value>) = entries.iter().cloned().partition(|entry| is(entry, "Update"));
-    let first = updates.first()?.clone();
-    let index = rest.iter().position(|entry| is(entry, "Apply") && text(entry, "apiVersion") == text(&first, "apiVersion"));
+    let whole = |entry: &Value| text(entry, "subresource").is_empty();
+    let ours = |entry: &Value| text(entry, "manager") == MANAGER && text(entry, "operation") == "Apply" && whole(entry);
+    let former = |entry: &Value| is_former(&text(entry, "manager")) && whole(entry) && !ours(entry);
+    let (formers, mut rest): (Vec<Value>, Vec<Value>) = entries.iter().cloned().partition(former);
+    let first = formers.first()?.clone();
+    let index = rest.iter().position(|entry| ours(entry) && text(entry, "apiVersion") == text(&first, "apiVersion"));
     let mut applied = index.map_or_else(|| json!({"fieldsV1": {}}), |index| rest.remove(index));
     let mut union = applied.get("fieldsV1").cloned().unwrap_or_default();
-    updates.iter().filter_map(|update| update.get("fieldsV1")).for_each(|fields| unite(&mut union, fields));
+    formers.iter().filter_map(|former| former.get("fieldsV1")).for_each(|fields| unite(&mut union, fields));
     applied = first;
+    applied["manager"] = MANAGER.into();
     applied["operation"] = "Apply".into();
     applied["fieldsV1"] = union;
     rest.push(applied);
@@ -260,11 +294,12 @@ mod tests {
         let before = json!([
             entry("helm", "Update", json!({"f:data": {"f:a": {}}})),
             entry("kubectl", "Update", json!({"f:data": {"f:b": {}}})),
+            entry("terraform-provider-helm_v2.17.0_x5", "Update", json!({"f:data": {"f:d": {}}})),
             entry("helm", "Apply", json!({"f:data": {"f:c": {}}, "f:metadata": {}})),
         ]);
         let after = json!([
             entry("kubectl", "Update", json!({"f:data": {"f:b": {}}})),
-            entry("helm", "Apply", json!({"f:data": {"f:a": {}, "f:c": {}}, "f:metadata": {}})),
+            entry("helm", "Apply", json!({"f:data": {"f:a": {}, "f:c": {}, "f:d": {}}, "f:metadata": {}})),
         ]);
         assert_eq!(migrated(Some(&before)), Some(after.clone()));
         assert_eq!(migrated(Some(&after)), None);

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use oci_client::client::{Client, ClientConfig, ClientProtocol};
 use oci_client::errors::{DigestError, OciDistributionError, OciErrorCode};
 use oci_client::manifest::OciManifest;
@@ -13,7 +15,7 @@ use oci_client::{Reference, secrets};
 use tokio::io::AsyncWrite;
 
 use super::chart::{Chart, MAX_BYTES};
-use super::{Result, invalid};
+use super::{Result, credentials, invalid};
 use crate::{Error, Kind};
 
 /// The layer that holds a chart; the second is what Helm 3.0 to 3.6 wrote.
@@ -52,7 +54,7 @@ pub async fn pull(repository: &str, chart: &str, version: Option<&str>, auth: Op
                 None => newest(repository, chart, auth).await?,
             };
             let reference = Reference::with_tag(registry, join(&path, chart), version.replace('+', "_"));
-            Chart::from_archive(&pull_layer(&reference, auth).await?)?
+            Chart::from_archive(&signed_in(&reference, auth, |client, auth| pull_layer(&reference, client, auth).boxed()).await?)?
         }
     };
     if pulled.name() != chart {
@@ -72,18 +74,7 @@ pub async fn newest(repository: &str, chart: &str, auth: Option<&RegistryAuth>) 
         Source::Oci { registry, path } => (registry, path),
     };
     let reference = Reference::with_tag(registry, join(&path, chart), "latest".to_owned());
-    let (client, auth) = (client(&reference)?, credentials(auth));
-    let (mut tags, mut last) = (vec![], None);
-    loop {
-        let page = client.list_tags(&reference, &auth, Some(1000), last.as_deref()).await.map_err(|e| failed(action.clone(), e))?;
-        let full = page.tags.len() >= 1000;
-        last = page.tags.last().cloned();
-        tags.extend(page.tags);
-        // a registry that ignores `last` would answer the same page for ever
-        if !full || tags.len() > 50_000 {
-            break;
-        }
-    }
+    let tags = signed_in(&reference, auth, |client, auth| list_all(&reference, &action, client, auth).boxed()).await?;
     let stable = tags.iter().filter_map(|t| semver::Version::parse(&t.replace('_', "+")).ok()).filter(|v| v.pre.is_empty());
     stable.max().map(|v| v.to_string()).ok_or_else(|| Error::new(Kind::NotFound, action, "no tag is a stable version"))
 }
@@ -148,9 +139,22 @@ fn newest_archive(directory: &Path, chart: &str, version: Option<&str>) -> Resul
     })
 }
 
-async fn pull_layer(reference: &Reference, auth: Option<&RegistryAuth>) -> Result<Vec<u8>> {
+async fn list_all(reference: &Reference, action: &str, client: Client, auth: secrets::RegistryAuth) -> Result<Vec<String>> {
+    let (mut tags, mut last) = (vec![], None);
+    loop {
+        let page = client.list_tags(reference, &auth, Some(1000), last.as_deref()).await.map_err(|e| failed(action.to_owned(), e))?;
+        let full = page.tags.len() >= 1000;
+        last = page.tags.last().cloned();
+        tags.extend(page.tags);
+        // a registry that ignores `last` would answer the same page for ever
+        if !full || tags.len() > 50_000 {
+            return Ok(tags);
+        }
+    }
+}
+
+async fn pull_layer(reference: &Reference, client: Client, auth: secrets::RegistryAuth) -> Result<Vec<u8>> {
     let action = format!("pull chart {reference}");
-    let (client, auth) = (client(reference)?, credentials(auth));
     let (manifest, _) = client.pull_manifest(reference, &auth).await.map_err(|e| failed(action.clone(), e))?;
     let OciManifest::Image(manifest) = manifest else { return Err(invalid(action, "an image index, no chart")) };
     let layer = manifest.layers.iter().find(|l| LAYERS.contains(&l.media_type.as_str()));
@@ -161,6 +165,27 @@ async fn pull_layer(reference: &Reference, auth: Option<&RegistryAuth>) -> Resul
     let mut bytes = Capped(vec![]);
     client.pull_blob(reference, layer, &mut bytes).await.map_err(|e| failed(action, e))?;
     Ok(bytes.0)
+}
+
+/// Calls with the provider's credentials, else with those that `docker login` or `helm registry login` left. Where the registry refuses
+/// the latter, they may be stale and the chart public.
+async fn signed_in<'c, T>(
+    reference: &Reference,
+    auth: Option<&RegistryAuth>,
+    call: impl Fn(Client, secrets::RegistryAuth) -> BoxFuture<'c, Result<T>>,
+) -> Result<T> {
+    if let Some(RegistryAuth { username, password }) = auth {
+        return call(client(reference)?, secrets::RegistryAuth::Basic(username.clone(), password.clone())).await;
+    }
+    let Some(found) = credentials::find(reference.registry()).await else {
+        return call(client(reference)?, secrets::RegistryAuth::Anonymous).await;
+    };
+    match call(client(reference)?, found).await {
+        Err(error) if matches!(error.kind, Kind::Unauthorized | Kind::Forbidden) => {
+            call(client(reference)?, secrets::RegistryAuth::Anonymous).await.map_err(|_| error)
+        }
+        done => done,
+    }
 }
 
 fn client(reference: &Reference) -> Result<Client> {
@@ -183,10 +208,6 @@ fn loopback(registry: &str) -> bool {
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-fn credentials(auth: Option<&RegistryAuth>) -> secrets::RegistryAuth {
-    auth.map_or(secrets::RegistryAuth::Anonymous, |a| secrets::RegistryAuth::Basic(a.username.clone(), a.password.clone()))
-}
-
 fn failed(action: String, error: OciDistributionError) -> Error {
     use OciDistributionError as E;
     let codes = |codes: &[OciErrorCode]| matches!(&error, E::RegistryError { envelope, .. } if envelope.errors.iter().any(|e| codes.contains(&e.code)));
@@ -203,7 +224,9 @@ fn failed(action: String, error: OciDistributionError) -> Error {
         _ => Kind::Other,
     };
     let remedy = match kind {
-        Kind::Unauthorized | Kind::Forbidden => "Set the chart registry's credentials in the provider block.",
+        Kind::Unauthorized | Kind::Forbidden => {
+            "Set the chart registry's credentials in the provider block, or log in with `helm registry login` or `docker login`."
+        }
         Kind::NotFound => "Check the chart's repository and version.",
         _ => "",
     };

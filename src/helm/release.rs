@@ -10,14 +10,20 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
+use super::apply::Desired;
 use super::chart::{Chart, File};
+use super::hooks::Hook;
 use super::manifest::{self, Object};
+use super::template::Rendered;
 use super::{Map, Result, invalid};
 
 /// The type of Helm's Secrets.
 pub const SECRET_TYPE: &str = "helm.sh/release.v1";
 /// Unpacked, a record is refused over this many bytes.
 const MAX_RECORD: u64 = 64 * 1024 * 1024;
+
+/// `apply_method` of a record whose objects were written by server-side apply.
+const SERVER_SIDE: &str = "ssa";
 
 /// What a revision's record says about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,20 +116,13 @@ pub struct Record {
 
 impl Record {
     /// A first record of a revision, in a pending state.
-    pub fn new(
-        name: &str,
-        namespace: &str,
-        revision: u64,
-        chart: &Chart,
-        config: &Map,
-        manifest: &str,
-        first_deployed: Option<&str>,
-    ) -> Record {
+    pub fn new(desired: &Desired, revision: u64, rendered: &Rendered, first_deployed: Option<&str>) -> Record {
+        let Rendered { manifest, hooks, asked: _ } = rendered;
         let now = now();
         let status = if revision == 1 { Status::PendingInstall } else { Status::PendingUpgrade };
         let json = json!({
-            "name": name,
-            "namespace": namespace,
+            "name": desired.name,
+            "namespace": desired.namespace,
             "version": revision,
             "info": {
                 "first_deployed": first_deployed.unwrap_or(&now),
@@ -132,13 +131,24 @@ impl Record {
                 "description": if revision == 1 { "Initial install underway" } else { "Preparing upgrade" },
                 "status": status.word(),
             },
-            "chart": chart_json(chart),
-            "config": config,
+            "chart": chart_json(&desired.chart),
+            "config": desired.values,
             "manifest": manifest,
-            "hooks": [],
-            "apply_method": "ssa",
+            "hooks": hooks.iter().map(Hook::json).collect::<Vec<_>>(),
+            "apply_method": SERVER_SIDE,
         });
         Record { json, resource_version: String::new(), labels: Map::new() }
+    }
+
+    /// The pending record of a rollback to this one.
+    pub fn again(&self, revision: u64) -> Record {
+        let mut json = self.json.clone();
+        json["version"] = revision.into();
+        json["info"]["last_deployed"] = now().into();
+        json["apply_method"] = SERVER_SIDE.into();
+        let mut record = Record { json, resource_version: String::new(), labels: Map::new() };
+        record.set_status(Status::PendingRollback, &format!("Rollback to {}", self.revision()));
+        record
     }
 
     /// Its revision.
@@ -183,7 +193,7 @@ impl Record {
 
     /// Whether its objects were written by server-side apply, ours and Helm 4's way.
     pub fn server_side(&self) -> bool {
-        self.json.get("apply_method").and_then(Value::as_str) == Some("ssa")
+        self.json.get("apply_method").and_then(Value::as_str) == Some(SERVER_SIDE)
     }
 
     /// The chart that it was made from, so that nothing is pulled while it stays.

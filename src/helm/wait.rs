@@ -3,11 +3,12 @@
 use std::time::Instant;
 
 use kube::Client;
-use kube::api::{DynamicObject, ListParams};
+use kube::api::ListParams;
 use serde_json::Value;
 
 use super::live::Target;
 use super::manifest::Object;
+use super::release::Record;
 use super::{Release, Result};
 use crate::kubernetes::apply;
 
@@ -25,8 +26,13 @@ pub struct Readiness {
 /// # Errors
 /// What the API server says.
 pub async fn wait_ready(client: &Client, release: &Release, deadline: Instant) -> Result<Readiness> {
-    for object in release.current().objects()?.iter().filter(|o| o.info.kind == "Deployment") {
-        let target = Target::new(object, &release.name, &release.namespace);
+    ready(client, release.current(), deadline).await
+}
+
+/// As [`wait_ready`], of one revision.
+pub(super) async fn ready(client: &Client, record: &Record, deadline: Instant) -> Result<Readiness> {
+    for object in record.objects()?.iter().filter(|o| o.info.kind == "Deployment") {
+        let target = Target::with_body(object, Value::Null);
         let is_ready = |live: Option<&Value>| live.is_some_and(|live| readiness(live).is_ok());
         if let Err(left) = target.until(client, deadline.into(), is_ready).await? {
             let why = left.map_or_else(|| "it does not exist".to_owned(), |live| readiness(&live).err().unwrap_or_default());
@@ -67,34 +73,57 @@ fn max_unavailable(live: &Value, replicas: i64) -> i64 {
     count.min(replicas)
 }
 
-/// The reason with what the pods say: an image that cannot be pulled, a node that is missing. One LIST; what it cannot tell is left out.
+/// The reason with what the pods say.
 async fn explain(client: &Client, object: &Object, reason: &str) -> String {
     let labels = object.json.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
     let selector: Vec<String> = labels.into_iter().flatten().filter_map(|(k, v)| Some(format!("{k}={}", v.as_str()?))).collect();
-    let info = super::manifest::KindInfo { kind: "Pod", group: "", plural: "pods", namespaced: true };
-    let api = apply::api(client, &super::live::resource(&info, "v1"), object.namespace.as_deref());
-    let Ok(pods) = api.list(&ListParams::default().labels(&selector.join(",")).limit(20)).await else { return reason.to_owned() };
-    let mut details: Vec<String> = pods.items.iter().filter_map(pod_problem).collect();
-    details.sort();
-    details.dedup();
+    let details = pod_problems(client, object.namespace.as_deref(), &selector.join(",")).await;
     if details.is_empty() { reason.to_owned() } else { format!("{reason}; {}", details.join("; ")) }
 }
 
-fn pod_problem(pod: &DynamicObject) -> Option<String> {
+/// What is wrong with pods: an image that cannot be pulled, a container that crashes, a node that is missing. One LIST; what it cannot
+/// tell is left out.
+pub(super) async fn pod_problems(client: &Client, namespace: Option<&str>, selector: &str) -> Vec<String> {
+    let info = super::manifest::KindInfo { kind: "Pod", group: "", plural: "pods", namespaced: true };
+    let api = apply::api(client, &super::live::resource(&info, "v1"), namespace);
+    let Ok(pods) = api.list(&ListParams::default().labels(selector).limit(20)).await else { return vec![] };
+    let mut details: Vec<String> = pods.items.iter().filter_map(|pod| pod_problem(&pod.data)).collect();
+    details.sort();
+    details.dedup();
+    details
+}
+
+fn pod_problem(pod: &Value) -> Option<String> {
     let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let list = |pointer: &str| pod.data.pointer(pointer).and_then(Value::as_array).cloned().unwrap_or_default();
-    for container in list("/status/initContainerStatuses").iter().chain(&list("/status/containerStatuses")) {
-        if let Some(waiting) = container.pointer("/state/waiting").filter(|w| text(w, "reason") != "ContainerCreating") {
-            return Some(
-                format!("container {}: {} {}", text(container, "name"), text(waiting, "reason"), text(waiting, "message"))
-                    .trim_end()
-                    .to_owned(),
-            );
+    let list = |pointer: &str| pod.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
+    let said = |container: &Value, state: &Value| {
+        let text = format!("container {}: {} {}", text(container, "name"), text(state, "reason"), text(state, "message"));
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    for container in list("/status/initContainerStatuses").chain(list("/status/containerStatuses")) {
+        let waiting =
+            container.pointer("/state/waiting").filter(|w| !["", "ContainerCreating", "PodInitializing"].contains(&&*text(w, "reason")));
+        // what a crashed container said last tells more than that it is restarted
+        let crashed = container.pointer("/lastState/terminated").or(container.pointer("/state/terminated"));
+        let crashed = crashed.filter(|t| t.get("exitCode").and_then(Value::as_i64) != Some(0)).map(|t| {
+            let code = t.get("exitCode").and_then(Value::as_i64).unwrap_or_default();
+            let rest = format!("{} {}", text(t, "reason"), text(t, "message"));
+            format!("exit code {code}, {}", rest.trim())
+        });
+        match (waiting, crashed) {
+            (Some(waiting), Some(crashed)) => return Some(format!("{} (last: {crashed})", said(container, waiting))),
+            (Some(waiting), None) => return Some(said(container, waiting)),
+            (None, Some(crashed)) => return Some(format!("container {}: {crashed}", text(container, "name"))),
+            (None, None) => {}
         }
     }
-    let conditions = list("/status/conditions");
-    let unscheduled = conditions.iter().find(|c| text(c, "type") == "PodScheduled" && text(c, "status") == "False")?;
-    Some(format!("a pod cannot be scheduled: {}", text(unscheduled, "message")))
+    let failed = list("/status/conditions").find(|c| text(c, "type") == "PodScheduled" && text(c, "status") == "False");
+    if let Some(unscheduled) = failed {
+        return Some(format!("a pod cannot be scheduled: {}: {}", text(unscheduled, "reason"), text(unscheduled, "message")));
+    }
+    let status = pod.get("status")?;
+    let evicted = Some(text(status, "reason")).filter(|reason| !reason.is_empty() && text(status, "phase") == "Failed")?;
+    Some(format!("a pod failed: {evicted} {}", text(status, "message")).trim_end().to_owned())
 }
 
 #[cfg(test)]
@@ -114,5 +143,31 @@ mod tests {
         assert!(readiness(&deployment(1, 2, 2, 2)).is_err());
         assert!(readiness(&deployment(2, 3, 2, 1)).is_err(), "the one that is ready is an old one");
         assert_eq!(max_unavailable(&json!({"spec": {"strategy": {"rollingUpdate": {"maxUnavailable": "25%"}}}}), 10), 2);
+    }
+
+    #[test]
+    fn pods_say_what_is_wrong() {
+        let container = |state: Value| json!({"status": {"containerStatuses": [{"name": "controller"}, state]}});
+        let cases = [
+            (
+                container(json!({"name": "c", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}}})),
+                "container c: ImagePullBackOff Back-off pulling image",
+            ),
+            (
+                container(json!({"name": "c", "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+                                 "lastState": {"terminated": {"exitCode": 1, "reason": "Error", "message": "no cluster"}}})),
+                "container c: CrashLoopBackOff (last: exit code 1, Error no cluster)",
+            ),
+            (
+                json!({"status": {"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}]}}),
+                "a pod cannot be scheduled: Unschedulable: 0/3 nodes",
+            ),
+            (json!({"status": {"phase": "Failed", "reason": "Evicted"}}), "a pod failed: Evicted"),
+        ];
+        for (pod, want) in cases {
+            assert_eq!(pod_problem(&pod).as_deref(), Some(want));
+        }
+        let creating = container(json!({"name": "c", "state": {"waiting": {"reason": "ContainerCreating"}}}));
+        assert_eq!(pod_problem(&creating), None);
     }
 }

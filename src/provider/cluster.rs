@@ -30,6 +30,8 @@ pub struct Cluster {
     pub auth_mode: String,
     /// Addresses of services: IPv4, or IPv6 where the cluster has no IPv4.
     pub service_cidr: String,
+    /// Whether it is in EKS Auto Mode.
+    pub auto_mode: bool,
 }
 
 /// The cluster of that name: one DescribeCluster.
@@ -59,6 +61,7 @@ pub async fn describe(aws: &Clients, region: &str, name: &str) -> Result<Cluster
         oidc_issuer: found.identity.and_then(|i| i.oidc).and_then(|o| o.issuer).unwrap_or_default(),
         auth_mode: found.access_config.and_then(|a| a.authentication_mode).map(|m| m.as_str().to_owned()).unwrap_or_default(),
         service_cidr: found.kubernetes_network_config.and_then(|n| n.service_ipv4_cidr.or(n.service_ipv6_cidr)).unwrap_or_default(),
+        auto_mode: found.compute_config.and_then(|c| c.enabled).unwrap_or_default(),
         arn,
     })
 }

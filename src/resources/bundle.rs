@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
+use super::bundle_chart;
 use super::formats::FORMATS;
 use crate::bundle::arguments::Arguments;
 use crate::bundle::chart::parse_version;
@@ -17,7 +18,9 @@ use crate::provider::{ClusterChoice, Connections, at_plan};
 use crate::tofu::diagnostics::Diagnostics;
 use crate::tofu::path::Path;
 use crate::tofu::plan as framework;
-use crate::tofu::resource::{ApplyRequest, ApplyResponse, ImportResponse, PlanRequest, PlanResponse, ReadRequest, ReadResponse, Resource};
+use crate::tofu::resource::{
+    ApplyRequest, ApplyResponse, ImportResponse, MoveRequest, PlanRequest, PlanResponse, ReadRequest, ReadResponse, Resource,
+};
 use crate::tofu::schema::Schema;
 use crate::tofu::validate::validate_plain;
 use crate::tofu::value::Value;
@@ -47,6 +50,7 @@ impl Resource for Bundle {
     fn validate(&self, config: &Value) -> Diagnostics {
         let mut diagnostics = validate_plain(&self.schema.block, config);
         check(config, &mut diagnostics);
+        bundle_chart::check(config, &mut diagnostics);
         diagnostics
     }
 
@@ -65,6 +69,10 @@ impl Resource for Bundle {
     fn import(&self, id: String) -> BoxFuture<'_, ImportResponse> {
         async move { self.take_in(&id).await.unwrap_or_else(|e| ImportResponse { diagnostics: e.into(), ..ImportResponse::default() }) }
             .boxed()
+    }
+
+    fn move_from(&self, request: MoveRequest) -> Option<BoxFuture<'_, ImportResponse>> {
+        self.take_over_release(&request).map(|response| std::future::ready(response).boxed())
     }
 }
 
@@ -90,6 +98,7 @@ impl Bundle {
             }
             plan::update(&prior, &mut planned);
         }
+        diagnostics.extend(self.chart_warnings(&planned));
         // a create's record starts anew, whatever a replacement's first plan left
         record = if prior.is_null() { Record::default() } else { record };
         record.planned = Some(plan::set_by(&config));

@@ -22,7 +22,7 @@ use crate::helm::RegistryAuth;
 use crate::provider::Connection;
 use crate::tofu::convert;
 use crate::tofu::diagnostics::Diagnostics;
-use crate::tofu::resource::{ApplyRequest, ApplyResponse, ReadRequest, ReadResponse};
+use crate::tofu::resource::{ApplyRequest, ApplyResponse, ImportResponse, ReadRequest, ReadResponse};
 use crate::tofu::value::Value;
 use crate::{Error, Kind};
 
@@ -83,10 +83,9 @@ impl Bundle {
         let source = match (&desired.chart, &session, &live.chart) {
             (Some(want), Some(session), Some(live)) => {
                 let source = chart::source(session, want, live).await?;
-                let is_new = old.as_ref().is_none_or(|old| old.chart.is_none());
-                if is_new || moved.is_some() {
-                    chart::refuse(session, want, live, &source, resuming).await?;
-                }
+                let is_new = old.as_ref().is_none_or(|old| old.chart.is_none()) || moved.is_some();
+                let new = is_new && !(resuming && chart::is_of_this_cluster(want, live));
+                chart::refuse(session, want, live, &source, new).await?;
                 Some(source)
             }
             _ => None,
@@ -123,6 +122,12 @@ impl Bundle {
         let ReadRequest { current_state, private } = request;
         let mut record = Record::read(&private);
         let mut diagnostics = Diagnostics::default();
+        if let Some((namespace, release)) = &record.moved {
+            return match self.complete_move(&current_state, namespace, release).await {
+                Ok(ImportResponse { state, private, diagnostics }) => ReadResponse { new_state: state, private, diagnostics },
+                Err(error) => ReadResponse { new_state: current_state, private, diagnostics: error.into() },
+            };
+        }
         let new_state = match self.try_refresh(&current_state, &mut record).await {
             Ok(state) => return ReadResponse { new_state: state, private: record.write(), diagnostics },
             Err(error) if error.kind == Kind::ConfigUnknown => {
@@ -206,7 +211,8 @@ impl Bundle {
     /// A session that pulls no chart.
     pub(super) async fn session(&self, connection: &Connection) -> Result<Session, Error> {
         let kubernetes_version = connection.cluster.kubernetes_version.clone();
-        Ok(Session { client: connection.kube().await?, kubernetes_version, auth: None })
+        let auto_mode = connection.cluster.auto_mode;
+        Ok(Session { client: connection.kube().await?, kubernetes_version, auth: None, auto_mode })
     }
 
     fn registry_auth(&self, repository: &str) -> Result<Option<RegistryAuth>, Error> {

@@ -2,6 +2,7 @@
 
 mod aws_formats;
 pub mod bundle;
+mod bundle_chart;
 mod bundle_ends;
 mod bundle_steps;
 mod create;

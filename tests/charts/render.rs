@@ -1,9 +1,12 @@
-//! `helm template` against our renderer, over values files that a seeded generator writes. More of them: `HELM_RENDERS=2000 HELM_SEED=7`.
+//! `helm template` against our renderer, over values files that a seeded generator writes. More of them, or of another chart:
+//! `HELM_RENDERS=20000 HELM_SEED=7 HELM_CHART=karpenter-1.0.0.tgz`.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use karpenter::helm::template::{ReleaseInfo, functions, render};
-use karpenter::helm::{Capabilities, registry, values};
+use karpenter::helm::{Capabilities, Chart, registry, values};
 use serde_json::{Value, json};
 
 use crate::common::Lab;
@@ -68,57 +71,106 @@ fn the_test_charts_use_whatever_karpenters_charts_use() {
     assert!(words.iter().all(|w| functions::known(w)) && !functions::known("lookup"));
 }
 
+/// One values file, and for what it is rendered.
+#[derive(Clone)]
+struct Turn {
+    text: String,
+    program: &'static str,
+    release: &'static str,
+    monitoring: bool,
+}
+
+/// What came of it.
+enum Verdict {
+    /// Both manifests: helm's and ours.
+    Both(String, String),
+    /// Both refuse it.
+    Neither,
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn we_render_what_helm_renders() {
     let lab = Lab::shared();
-    let count = std::env::var("HELM_RENDERS").map_or(60, |n| n.parse().unwrap());
+    let count = std::env::var("HELM_RENDERS").map_or(1000, |n| n.parse().unwrap());
     let seed: u64 = std::env::var("HELM_SEED").map_or(20_261_122, |n| n.parse().unwrap());
     let dir = tempfile::tempdir().unwrap();
-    let archive = dir.path().join("karpenter-1.14.1.tgz");
-    lab.helm(&[
-        "pull",
-        &format!("{}/karpenter", lab.chart_repository()),
-        "--plain-http",
-        "--version",
-        "1.14.1",
-        "-d",
-        dir.path().to_str().unwrap(),
-    ]);
+    // another chart than the test's own, such as one of Karpenter's
+    let archive = std::env::var_os("HELM_CHART").map(PathBuf::from).unwrap_or_else(|| dir.path().join("karpenter-1.14.1.tgz"));
+    if !archive.exists() {
+        let repository = format!("{}/karpenter", lab.chart_repository());
+        lab.helm(&["pull", &repository, "--plain-http", "--version", "1.14.1", "-d", dir.path().to_str().unwrap()]);
+    }
     let chart = registry::pull(archive.to_str().unwrap(), "karpenter", None, None).await.unwrap();
     let mut random = Random(seed | 1);
-    let (mut pairs, mut failures) = (vec![], 0);
-    for turn in 0..count {
-        let text = FIXED.get(turn).map_or_else(|| random.values(), |text| (*text).to_owned());
-        let (release, monitoring) = (*random.pick(&["karpenter", "harbor"]), random.below(2) == 0);
-        let file = dir.path().join("values.yaml");
-        std::fs::write(&file, &text).unwrap();
-        let mut helm = lab.command(["helm", "helm", "helm4"][random.below(3)]);
-        helm.args(["template", release, archive.to_str().unwrap(), "-n", "kube-system", "--kube-version", "v1.36.3", "-f"]).arg(&file);
-        let mut capabilities = Capabilities::new("v1.36.3").unwrap();
-        if monitoring {
-            helm.args(["--api-versions", "monitoring.coreos.com/v1"]);
-            capabilities.api_versions.insert("monitoring.coreos.com/v1".into());
+    let turns: Vec<Turn> = (0..count)
+        .map(|turn| Turn {
+            text: FIXED.get(turn).map_or_else(|| random.values(), |text| (*text).to_owned()),
+            program: ["helm", "helm", "helm", "helm4"][random.below(4)],
+            release: ["karpenter", "harbor"][random.below(2)],
+            monitoring: random.below(2) == 0,
+        })
+        .collect();
+    // helm is a process a render; together they fill the machine
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = vec![];
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(turn) = turns.get(index) else { return done };
+            let values = dir.path().join(format!("values-{index}.yaml"));
+            std::fs::write(&values, &turn.text).unwrap();
+            done.push((index, verdict(lab, &chart, &archive, &values, turn).map_err(|why| format!("seed {seed}, turn {index}: {why}"))));
         }
-        let helm = helm.output().unwrap();
-        let info = ReleaseInfo { name: release.into(), namespace: "kube-system".into(), revision: 1, upgrade: false };
-        let ours = values::parse("values", std::slice::from_ref(&text)).and_then(|user| render(&chart, &user, &info, &capabilities));
-        match (helm.status.success(), ours) {
-            (true, Ok(rendered)) => pairs.push((text, String::from_utf8(helm.stdout).unwrap(), rendered.manifest)),
-            (false, Err(_)) => failures += 1,
-            // `helm template` prints an object without a usable name, and only the API server refuses it
-            (true, Err(error)) if error.message.contains("without apiVersion, kind or metadata.name") => failures += 1,
-            (_, ours) => {
-                let (helm, ours) = (String::from_utf8_lossy(&helm.stderr), ours.map(|_| "nothing is wrong"));
-                panic!("seed {seed}, turn {turn}: helm says {helm}\nwe say {ours:?}\n{text}")
-            }
-        }
-    }
-    println!("{} values files rendered alike, {failures} refused alike (seed {seed})", pairs.len());
-    assert!(pairs.len() > count / 3 && failures > 0, "the generator is out of balance");
-    let manifests: Vec<&String> = pairs.iter().flat_map(|(_, helm, ours)| [helm, ours]).collect();
-    for ((text, ..), both) in pairs.iter().zip(objects(lab, &manifests).chunks(2)) {
-        assert_eq!(both[0], both[1], "seed {seed}:\n{text}");
+    };
+    let threads = std::thread::available_parallelism().map_or(2, |n| n.get() + 1);
+    let verdicts: Vec<(usize, Result<Verdict, String>)> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+    });
+    let wrong: Vec<&String> = verdicts.iter().filter_map(|(_, verdict)| verdict.as_ref().err()).collect();
+    assert!(wrong.is_empty(), "{} of {count} differ; the first:\n{}", wrong.len(), wrong[0]);
+    let rendered: Vec<(usize, &String, &String)> = verdicts
+        .iter()
+        .filter_map(|(index, verdict)| if let Ok(Verdict::Both(helm, ours)) = verdict { Some((*index, helm, ours)) } else { None })
+        .collect();
+    let failures = verdicts.len() - rendered.len();
+    println!("{} values files rendered alike, {failures} refused alike (seed {seed})", rendered.len());
+    assert!(rendered.len() > count / 3 && failures > 0, "the generator is out of balance");
+    // texts that are the same hold the same objects
+    let differing: Vec<&(usize, &String, &String)> = rendered.iter().filter(|(_, helm, ours)| helm != ours).collect();
+    let manifests: Vec<&String> = differing.iter().flat_map(|(_, helm, ours)| [*helm, *ours]).collect();
+    for ((index, ..), both) in differing.iter().zip(objects(lab, &manifests).chunks(2)) {
+        assert_eq!(both[0], both[1], "seed {seed}, turn {index}:\n{}", turns[*index].text);
         assert!(!both[0].is_empty());
+    }
+}
+
+/// What helm and we make of a values file; an error where only one of us refuses it.
+fn verdict(lab: &Lab, chart: &Chart, archive: &Path, values_file: &Path, turn: &Turn) -> Result<Verdict, String> {
+    let Turn { text, program, release, monitoring } = turn;
+    let mut helm = lab.command(program);
+    helm.args(["template", release]).arg(archive).args(["-n", "kube-system", "--kube-version", "v1.36.3", "-f"]).arg(values_file);
+    let mut capabilities = Capabilities::new("v1.36.3").unwrap();
+    if *monitoring {
+        helm.args(["--api-versions", "monitoring.coreos.com/v1"]);
+        capabilities.api_versions.insert("monitoring.coreos.com/v1".into());
+    }
+    let helm = helm.output().unwrap();
+    let info = ReleaseInfo { name: (*release).into(), namespace: "kube-system".into(), revision: 1, upgrade: false };
+    let ours = values::parse("values", std::slice::from_ref(text)).and_then(|user| render(chart, &user, &info, &capabilities));
+    match (helm.status.success(), ours) {
+        (true, Ok(rendered)) => {
+            // helm prints hooks behind everything else
+            let hooks: String = rendered.hooks.iter().map(|hook| format!("---\n# Source: {}\n{}\n", hook.path, hook.text)).collect();
+            Ok(Verdict::Both(String::from_utf8(helm.stdout).unwrap(), rendered.manifest + &hooks))
+        }
+        (false, Err(_)) => Ok(Verdict::Neither),
+        // `helm template` prints an object without a usable name, and only the API server refuses it
+        (true, Err(error)) if error.message.contains("without apiVersion, kind or metadata.name") => Ok(Verdict::Neither),
+        (_, ours) => {
+            let (said, ours) = (String::from_utf8_lossy(&helm.stderr), ours.map(|_| "nothing is wrong"));
+            Err(format!("{program} says {said}\nwe say {ours:?}\n{text}"))
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use serde_json::Value;
 use self::eval::Engine;
 use self::value::{ApiVersions, Struct, Val};
 use super::chart::Chart;
+use super::hooks::{self, Hook};
 use super::{Capabilities, Map, Result, invalid, manifest, values};
 
 /// Which release templates are rendered for.
@@ -39,6 +40,8 @@ pub struct ReleaseInfo {
 pub struct Rendered {
     /// The manifest as Helm records it: documents in the order of installation, each with its source.
     pub manifest: String,
+    /// What is made at a step of the release alone.
+    pub hooks: Vec<Hook>,
     /// API versions that templates asked about and that are not known to be served: ask the cluster, then render again.
     pub asked: Vec<String>,
 }
@@ -74,7 +77,7 @@ fn render_here(chart: &Chart, user: &Map, release: &ReleaseInfo, capabilities: &
     }
     let asked = Rc::new(RefCell::new(vec![]));
     let top = context(chart, user, release, capabilities, &asked);
-    let mut documents = vec![];
+    let (mut documents, mut rendered_hooks) = (vec![], vec![]);
     for file in &chart.templates {
         let base = file.name.rsplit('/').next().unwrap_or_default();
         if base.starts_with('_') || base == "NOTES.txt" {
@@ -88,8 +91,9 @@ fn render_here(chart: &Chart, user: &Map, release: &ReleaseInfo, capabilities: &
             let text = format!("# Source: {name}\n{document}");
             let object = manifest::object(&text, &release.namespace).map_err(|e| e.to_string())?;
             let Some(object) = object else { continue };
-            if let Some(hook) = object.annotation("helm.sh/hook") {
-                return Err(format!("{name}: a {hook} hook is not supported: Karpenter's charts since 1.0.1 have none"));
+            if object.annotation(hooks::HOOK).is_some() {
+                rendered_hooks.push(Hook::new(&name, document, object)?);
+                continue;
             }
             documents.push((manifest::order(&object.info), object.name, name.clone(), index, text));
         }
@@ -99,7 +103,7 @@ fn render_here(chart: &Chart, user: &Map, release: &ReleaseInfo, capabilities: &
     let mut asked = asked.take();
     asked.sort();
     asked.dedup();
-    Ok(Rendered { manifest, asked })
+    Ok(Rendered { manifest, hooks: rendered_hooks, asked })
 }
 
 /// The top-level dot.
