@@ -2,7 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 
+#[path = "charts/at_home.rs"]
+mod at_home;
 mod common;
+#[path = "charts/crds.rs"]
+mod crds;
+#[path = "charts/registry.rs"]
+mod registry;
 #[path = "charts/render.rs"]
 mod render;
 
@@ -13,7 +19,6 @@ use karpenter::Kind;
 use karpenter::helm::{self, Capabilities, Chart, Desired, Release, values};
 use kube::Client;
 use serde_json::{Value, json};
-use sha2::Digest as _;
 
 /// A namespace, a release of the same name in it, and a client to the API server. Every test has its own: they share a cluster.
 struct Case {
@@ -321,83 +326,4 @@ async fn failures_leave_a_failed_record_and_the_next_apply_heals() {
     let release = case.apply(&waiting).await;
     let readiness = helm::wait_ready(&case.client, &release, Instant::now() + Duration::from_secs(5)).await.unwrap();
     assert!(!readiness.ready && readiness.why.contains("cannot be scheduled"), "{readiness:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn crds_are_applied_kept_and_never_taken_from_a_live_release() {
-    let lab = Lab::shared();
-    let client = client(lab, lab.var("CLUSTER_ENDPOINT")).await;
-    let crds = chart(lab, "1.14.1").await.crds().unwrap();
-    assert!(crds.len() >= 3);
-    helm::apply_crds(&client, &crds, "kube-system", false, false).await.unwrap();
-    assert!(helm::read_crds(&client, &crds, false).await.unwrap().iter().all(|crd| crd.drift == "in sync"));
-    lab.kubectl(&["get", "nodepools"]);
-
-    lab.kubectl_text(&["annotate", "crd", "nodepools.karpenter.sh", "meta.helm.sh/release-name-"]);
-    lab.kubectl_text(&[
-        "patch",
-        "crd",
-        "nodepools.karpenter.sh",
-        "--type=json",
-        "-p",
-        r#"[{"op":"add","path":"/spec/names/shortNames","value":["np"]}]"#,
-    ]);
-    helm::apply_crds(&client, &crds, "kube-system", false, false).await.unwrap();
-    // the marks are there: helm takes the CRDs as its own
-    let repository = format!("{}/karpenter-crd", lab.chart_repository());
-    for (program, revision) in [("helm", "1"), ("helm4", "2")] {
-        let args = ["upgrade", "--install", "karpenter-crd", &repository, "--plain-http", "--version", "1.14.1", "-n", "kube-system"];
-        let said = if program == "helm" { lab.helm(&args) } else { lab.helm4(&args) };
-        assert!(said.contains(&format!("REVISION: {revision}")), "{said}");
-    }
-    let error = helm::apply_crds(&client, &crds, "kube-system", false, false).await.unwrap_err();
-    assert_eq!(error.kind, Kind::AlreadyExists);
-    assert!(error.action.contains("kube-system/karpenter-crd"), "{error}");
-    helm::apply_crds(&client, &crds, "kube-system", true, false).await.unwrap();
-    assert_eq!(lab.helm(&["list", "-n", "kube-system", "-a", "-q"]), "", "its record is retired");
-    assert_eq!(helm::find_crds(&client, &crds, false).await.unwrap().len(), crds.len());
-    assert!(lab.exists(&["crd", "nodepools.karpenter.sh"]));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn charts_come_from_registries_directories_and_archives() {
-    let lab = Lab::shared();
-    let repository = lab.chart_repository();
-    assert_eq!(helm::registry::newest(&repository, "karpenter", None).await.unwrap(), "1.14.1");
-    let pulled = helm::registry::pull(&repository, "karpenter", None, None).await.unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    lab.helm(&["pull", &format!("{repository}/karpenter"), "--plain-http", "--version", "1.14.1", "-d", dir.path().to_str().unwrap()]);
-    let archive = dir.path().join("karpenter-1.14.1.tgz");
-    for place in [dir.path(), &archive] {
-        assert_eq!(helm::registry::pull(place.to_str().unwrap(), "karpenter", None, None).await.unwrap(), pulled);
-    }
-    let absent = helm::registry::pull(&repository, "karpenter", Some("9.9.9"), None).await.unwrap_err();
-    assert_eq!(absent.kind, Kind::NotFound, "{absent}");
-    let wrong = helm::registry::pull(archive.to_str().unwrap(), "karpenter", Some("1.0.0"), None).await.unwrap_err();
-    assert!(wrong.message.contains("holds version 1.14.1, want 1.0.0"), "{wrong}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_corrupt_chart_is_refused_by_its_digest() {
-    let lab = Lab::shared();
-    let dir = tempfile::tempdir().unwrap();
-    let version = "0.0.1-broken"; // of this test alone: blobs of equal content are one
-    let packaged = lab
-        .command("bash")
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/charts/package.sh"))
-        .arg(dir.path())
-        .arg(version)
-        .output()
-        .unwrap();
-    assert!(packaged.status.success(), "{packaged:?}");
-    let archive = std::fs::read(dir.path().join(format!("karpenter-{version}.tgz"))).unwrap();
-    let digest: String = sha2::Sha256::digest(&archive).iter().map(|byte| format!("{byte:02x}")).collect();
-    let blob = lab.dir().join(format!("registry/docker/registry/v2/blobs/sha256/{}/{digest}/data", &digest[..2]));
-    let mut bytes = std::fs::read(&blob).unwrap();
-    let last = bytes.len() - 9;
-    bytes[last] ^= 1;
-    std::fs::write(&blob, bytes).unwrap();
-    let error = helm::registry::pull(&lab.chart_repository(), "karpenter", Some(version), None).await.unwrap_err();
-    assert!(error.kind == Kind::Invalid && error.message.contains("igest"), "{error:?}");
-    assert_eq!(helm::registry::newest(&lab.chart_repository(), "karpenter", None).await.unwrap(), "1.14.1", "no pre-release");
 }

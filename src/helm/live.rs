@@ -148,16 +148,17 @@ impl Target {
     }
 
     /// Deletes the very object with that uid, and waits until it is gone. Helm deletes in the background; what owns pods goes in the
-    /// foreground here, so that no old controller runs beside a new one or without its role.
+    /// foreground here, so that no old controller runs beside a new one or without its role. A CRD goes after its objects.
     pub async fn delete(&self, client: &Client, uid: &str) -> Result<()> {
         let owns_pods = matches!(self.kind.kind.as_str(), "Deployment" | "Job");
+        let takes_time = owns_pods || self.kind.kind == manifest::CRD.kind;
         let deleted = if owns_pods {
             kubernetes::delete(client, &self.object(), Some(uid), store::deadline()).await
         } else {
             kubernetes::delete_at_once(client, &self.object(), Some(uid), store::deadline()).await
         };
         match deleted {
-            Ok(true) if owns_pods => self.gone(client, uid).await,
+            Ok(true) if takes_time => self.gone(client, uid).await,
             Err(Error { kind: Kind::Conflict, .. }) => Ok(()),
             other => other.map(drop),
         }

@@ -56,7 +56,7 @@ impl Parser<'_> {
         match self.until(stops) {
             (key, Some('=')) => {
                 let value = self.value()?;
-                table.insert(key, value);
+                insert(table, key, value);
                 Ok(())
             }
             (key, Some('.')) => {
@@ -66,7 +66,10 @@ impl Parser<'_> {
                     Some(_) => return Err("it leads through what is no table".to_owned()),
                 };
                 self.entry(&mut below, depth + 1)?;
-                table.insert(key, Value::Object(below));
+                if below.is_empty() {
+                    return Err("a table has no key".to_owned());
+                }
+                insert(table, key, Value::Object(below));
                 Ok(())
             }
             (key, Some('[')) => {
@@ -76,7 +79,7 @@ impl Parser<'_> {
                     Some(_) => return Err("it indexes what is no list".to_owned()),
                 };
                 let list = self.item(list, depth)?;
-                table.insert(key, Value::Array(list));
+                insert(table, key, Value::Array(list));
                 Ok(())
             }
             (_, _) => Err("a key has no value".to_owned()),
@@ -134,9 +137,7 @@ impl Parser<'_> {
                 (_, None) => return Err("a list must end with '}'".to_owned()),
                 (text, Some(',')) => list.push(self.scalar(text)),
                 (text, Some(_)) => {
-                    if !(text.is_empty() && list.is_empty()) {
-                        list.push(self.scalar(text));
-                    }
+                    list.push(self.scalar(text));
                     if self.text.get(self.at) == Some(&',') {
                         self.at += 1;
                     }
@@ -159,6 +160,13 @@ impl Parser<'_> {
             lower if lower.starts_with('0') => Value::String(text),
             _ => text.parse::<i64>().map_or(Value::String(text), |number| Value::Number(number.into())),
         }
+    }
+}
+
+/// An empty key is passed over, as Helm does.
+fn insert(table: &mut Map, key: String, value: Value) {
+    if !key.is_empty() {
+        table.insert(key, value);
     }
 }
 
@@ -186,7 +194,7 @@ mod tests {
             ("a", "", Type::Auto, json!({"a": ""})),
             ("a", "true", Type::String, json!({"a": "true"})),
             ("a", "{x,1}", Type::Auto, json!({"a": ["x", 1]})),
-            ("a", "{}", Type::Auto, json!({"a": []})),
+            ("a", "{}", Type::Auto, json!({"a": [""]})),
             ("a", "{x,1}", Type::Literal, json!({"a": "{x,1}"})),
             ("a", "x,b=2", Type::Auto, json!({"a": "x", "b": 2})),
             ("a", r"x\,b", Type::Auto, json!({"a": "x,b"})),

@@ -60,7 +60,11 @@ fn readiness(live: &Value) -> std::result::Result<(), String> {
     if ready >= replicas - unavailable {
         return Ok(());
     }
-    Err(format!("{ready} of {replicas} pods are ready, want {}", replicas - unavailable))
+    // pods that cannot even be made are not there to say why
+    let conditions = live.pointer("/status/conditions").and_then(Value::as_array);
+    let failure = conditions.into_iter().flatten().find(|c| c["type"] == "ReplicaFailure" && c["status"] == "True");
+    let failure = failure.and_then(|c| c["message"].as_str()).map(|message| format!("; {message}")).unwrap_or_default();
+    Err(format!("{ready} of {replicas} pods are ready, want {}{failure}", replicas - unavailable))
 }
 
 fn max_unavailable(live: &Value, replicas: i64) -> i64 {
@@ -142,6 +146,9 @@ mod tests {
         assert!(readiness(&deployment(2, 2, 2, 0)).is_err());
         assert!(readiness(&deployment(1, 2, 2, 2)).is_err());
         assert!(readiness(&deployment(2, 3, 2, 1)).is_err(), "the one that is ready is an old one");
+        let mut failing = deployment(2, 0, 0, 0);
+        failing["status"]["conditions"] = json!([{"type": "ReplicaFailure", "status": "True", "message": "no service account"}]);
+        assert!(readiness(&failing).is_err_and(|why| why.ends_with("; no service account")));
         assert_eq!(max_unavailable(&json!({"spec": {"strategy": {"rollingUpdate": {"maxUnavailable": "25%"}}}}), 10), 2);
     }
 

@@ -181,7 +181,7 @@ fn objects(lab: &Lab, manifests: &[&String]) -> Vec<BTreeMap<String, Value>> {
     let script = "
 import sys, json, yaml
 def read(text):
-    try: return [d for d in yaml.load_all(text, yaml.SafeLoader) if d]
+    try: return [d for d in yaml.load_all(text, yaml.CSafeLoader) if d]
     except yaml.YAMLError: return None
 print(json.dumps([read(text) for text in json.load(sys.stdin)], default=str))";
     let mut python = lab.command(lab.var("LAB_PYTHON"));
