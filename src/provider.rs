@@ -3,6 +3,7 @@
 pub mod cluster;
 pub mod config;
 pub mod connections;
+pub mod ignore_tags;
 
 use std::sync::Arc;
 

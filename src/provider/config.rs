@@ -6,6 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::ignore_tags::IgnoreTags;
 use crate::aws::arn::ClusterRef;
 use crate::tofu::convert;
 use crate::tofu::diagnostics::Diagnostics;
@@ -30,6 +31,8 @@ pub struct ProviderConfig {
     pub assume_role: Option<AssumeRole>,
     /// Tags for every AWS object that this provider makes. They never reach a node class: a changing tag would replace every node.
     pub default_tags: Option<DefaultTags>,
+    /// Tags that others put on what this provider made.
+    pub ignore_tags: Option<IgnoreTags>,
     /// Endpoints of AWS services, for instance of VPC endpoints. `AWS_ENDPOINT_URL` and `AWS_ENDPOINT_URL_<SERVICE>` count, too.
     pub endpoints: Option<Endpoints>,
     /// Credentials for the registry that charts are pulled from. The public registry needs none.
@@ -225,7 +228,7 @@ mod tests {
     fn the_schema_has_blocks_and_hides_secrets() {
         let schema = schema();
         let names: Vec<&str> = schema.block.blocks.iter().map(|b| b.name.as_str()).collect();
-        assert_eq!(names, ["assume_role", "chart_registry", "default_tags", "endpoints", "kubernetes"]);
+        assert_eq!(names, ["assume_role", "chart_registry", "default_tags", "endpoints", "ignore_tags", "kubernetes"]);
         let kubernetes = schema.block.nested("kubernetes").unwrap();
         assert!(kubernetes.block.attribute("token").unwrap().sensitive && kubernetes.block.attribute("client_key").unwrap().sensitive);
         assert!(schema.block.nested("chart_registry").unwrap().block.attribute("password").unwrap().sensitive);

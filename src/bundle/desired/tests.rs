@@ -47,7 +47,7 @@ fn a_given_controller_role_gets_no_policies() {
     let desired = made(&Arguments { controller_role: Some(role), ..Arguments::default() });
     assert!(desired.policies.is_empty());
     assert_eq!(desired.controller_role.name, "mine");
-    assert_eq!(desired.association.role_arn, "arn:aws:iam::123456789012:role/x/mine");
+    assert_eq!(desired.association.unwrap().role_arn, "arn:aws:iam::123456789012:role/x/mine");
 }
 
 #[test]
