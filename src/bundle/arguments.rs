@@ -4,7 +4,9 @@ mod aws;
 
 use std::collections::BTreeMap;
 
-pub use aws::{AccessEntry, ControllerRole, InstanceProfile, InterruptionQueue, IpFamily, NodeRole, PodIdentityAssociation, Rules, SpotRole};
+pub use aws::{
+    AccessEntry, ControllerRole, InstanceProfile, InterruptionQueue, IpFamily, NodeRole, PodIdentityAssociation, Rules, SpotRole,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 

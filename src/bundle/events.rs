@@ -3,8 +3,8 @@
 use semver::Version;
 use serde_json::{Value as Json, json};
 
-use super::place::Place;
 use super::names::{ROLE_LIMIT, within};
+use super::place::Place;
 
 /// Id of the one target of each rule.
 pub const TARGET_ID: &str = "KarpenterInterruptionQueue";

@@ -47,7 +47,8 @@ impl Interim {
             // a role that is full has no room: then they go at once
             if documents.len() <= after.interim.len() && after.attached.len() + documents.len() <= ATTACHED_LIMIT {
                 let document = |statements: Vec<Json>| json!({"Version": "2012-10-17", "Statement": statements});
-                let named = |(at, statements)| interim_policy(at + 1, document(statements), &new.controller_role.name, &after.path, &new.place);
+                let named =
+                    |(at, statements)| interim_policy(at + 1, document(statements), &new.controller_role.name, &after.path, &new.place);
                 interim.policies = documents.into_iter().enumerate().map(named).collect();
             }
         }
@@ -111,8 +112,7 @@ mod tests {
         for (from, to) in [(0, 14), (14, 0), (8, 9), (12, 13), (13, 12)] {
             let (old, new) = (bundle(from, |_| {}), bundle(to, |_| {}));
             let interim = Interim::between(&old, &new);
-            let granted: Vec<Json> =
-                new.policies.iter().chain(&interim.policies).flat_map(|policy| statements(&policy.document)).collect();
+            let granted: Vec<Json> = new.policies.iter().chain(&interim.policies).flat_map(|policy| statements(&policy.document)).collect();
             for needed in old.policies.iter().chain(&new.policies).flat_map(|policy| statements(&policy.document)) {
                 assert!(granted.contains(&needed), "1.{from} to 1.{to}: {needed}");
             }
@@ -134,7 +134,9 @@ mod tests {
         let (old, new) = (bundle(14, |_| {}), bundle(14, |arguments| arguments.credentials = Some(Credentials::Irsa)));
         let interim = Interim::between(&old, &new);
         assert!(interim.new_credentials && interim.policies.is_empty());
-        let trust = statements(interim.stage(&new).controller_role.made.unwrap().trust.as_object().map(|t| Json::Object(t.clone())).as_ref().unwrap());
+        let trust = statements(
+            interim.stage(&new).controller_role.made.unwrap().trust.as_object().map(|t| Json::Object(t.clone())).as_ref().unwrap(),
+        );
         assert_eq!(trust[0]["Principal"]["Federated"], "arn:aws:iam::123456789012:oidc-provider/oidc.eks.us-east-1.amazonaws.com/id/X");
         assert_eq!(trust[1]["Principal"]["Service"], "pods.eks.amazonaws.com");
     }
@@ -146,6 +148,9 @@ mod tests {
             arguments.controller_role = Some(ControllerRole { additional_policies: Some(policies), ..Default::default() });
         };
         let interim = Interim::between(&bundle(14, with), &bundle(14, |_| {}));
-        assert_eq!(interim.detach, [("controller_role", "demo-karpenter-controller".to_owned(), "arn:aws:iam::123456789012:policy/mine".to_owned())]);
+        assert_eq!(
+            interim.detach,
+            [("controller_role", "demo-karpenter-controller".to_owned(), "arn:aws:iam::123456789012:policy/mine".to_owned())]
+        );
     }
 }

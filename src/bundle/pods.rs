@@ -69,7 +69,8 @@ pub async fn restart(session: &Session, release: &Release, desired: &Desired, ma
         let now = Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true);
         let patch = json!({"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": now}}}}});
         let how = Apply { manager: MANAGER, force: false, dry_run: false };
-        kubernetes::merge(client, &addressed(deployment, &live::resource(&deployment.info, &deployment.version)), &patch, how, deadline).await?;
+        kubernetes::merge(client, &addressed(deployment, &live::resource(&deployment.info, &deployment.version)), &patch, how, deadline)
+            .await?;
     }
     Ok(old)
 }
@@ -101,7 +102,8 @@ async fn annotated(client: &kube::Client, account: &manifest::Object) -> Result<
     let metadata = serde_json::to_value(&found.metadata)
         .map_err(|e| Error::new(Kind::Other, format!("read ServiceAccount {}", account.name), "no JSON").caused_by(e))?;
     let sets = |entry: &&Json| entry["fieldsV1"]["f:metadata"]["f:annotations"].get(format!("f:{ROLE_ANNOTATION}")).is_some();
-    let times = metadata["managedFields"].as_array().into_iter().flatten().filter(sets).filter_map(|entry| seconds(entry["time"].as_str()?));
+    let times =
+        metadata["managedFields"].as_array().into_iter().flatten().filter(sets).filter_map(|entry| seconds(entry["time"].as_str()?));
     Ok(times.max())
 }
 
@@ -142,7 +144,11 @@ fn is_crashing(pod: &DynamicObject) -> bool {
 }
 
 fn created(pod: &DynamicObject) -> i64 {
-    pod.metadata.creation_timestamp.as_ref().and_then(|at| seconds(&serde_json::to_value(at).ok()?.as_str()?.to_owned())).unwrap_or(i64::MAX)
+    pod.metadata
+        .creation_timestamp
+        .as_ref()
+        .and_then(|at| seconds(&serde_json::to_value(at).ok()?.as_str()?.to_owned()))
+        .unwrap_or(i64::MAX)
 }
 
 fn seconds(text: &str) -> Option<i64> {

@@ -247,7 +247,10 @@ mod tests {
     fn a_statement_that_no_policy_holds_is_refused_with_its_excess() {
         let longest = DOCUMENT_LIMIT - frame();
         let fits = [statement(longest)];
-        assert_eq!(documents(&Version::new(1, 14, 1), &place("demo", "aws"), &Grants { statements: &fits, ..Grants::default() }).unwrap().len(), 2);
+        assert_eq!(
+            documents(&Version::new(1, 14, 1), &place("demo", "aws"), &Grants { statements: &fits, ..Grants::default() }).unwrap().len(),
+            2
+        );
         let error = refused(&Grants { statements: &[statement(100), statement(longest + 7)], ..Grants::default() });
         assert!(error.message.contains("is 7 characters longer"), "{error}");
         assert_eq!(error.path.unwrap().to_string(), "controller_role[0].policy_statement[1]");
@@ -256,9 +259,15 @@ mod tests {
     #[test]
     fn more_policies_than_a_role_carries_are_refused_with_how_many_too_many() {
         let error = refused(&Grants { attached: 10, ..Grants::default() });
-        assert!(error.message.contains("additional_policies take 10, which leaves 0") && error.message.contains("or 1 policies too many"), "{error}");
+        assert!(
+            error.message.contains("additional_policies take 10, which leaves 0") && error.message.contains("or 1 policies too many"),
+            "{error}"
+        );
         let large: Vec<Json> = (0..9).map(|_| statement(6000)).collect();
-        assert_eq!(documents(&Version::new(1, 14, 1), &place("demo", "aws"), &Grants { statements: &large, ..Grants::default() }).unwrap().len(), 10);
+        assert_eq!(
+            documents(&Version::new(1, 14, 1), &place("demo", "aws"), &Grants { statements: &large, ..Grants::default() }).unwrap().len(),
+            10
+        );
         let error = refused(&Grants { statements: &large, attached: 1, ..Grants::default() });
         let total = 9 * 6001;
         assert!(error.message.contains(&format!("those of policy_statement ({total})")), "{error}");

@@ -72,7 +72,10 @@ impl Removal<'_> {
                     let who = |desired: &Desired| desired.association.clone().map(|a| (a.namespace, a.service_account));
                     who(keep) == who(old)
                 }
-                INSTANCE_PROFILE => keep.instance_profile.as_ref().map(|profile| &profile.name) == old.instance_profile.as_ref().map(|profile| &profile.name),
+                INSTANCE_PROFILE => {
+                    keep.instance_profile.as_ref().map(|profile| &profile.name)
+                        == old.instance_profile.as_ref().map(|profile| &profile.name)
+                }
                 QUEUE => keep.queue.as_ref().map(|queue| &queue.arn) == old.queue.as_ref().map(|queue| &queue.arn),
                 key if key == old.controller_role.key => keep.controller_role.arn == old.controller_role.arn,
                 key if key == old.node_role.key => keep.node_role.arn == old.node_role.arn,

@@ -78,9 +78,7 @@ impl Statement {
         for (key, principals) in [("Principal", principals), ("NotPrincipal", not_principals)] {
             statement.extend(principals.as_deref().filter(|p| !p.is_empty()).map(|p| (key.to_owned(), self::principals(p))));
         }
-        for (key, texts) in
-            [("Action", actions), ("NotAction", not_actions), ("Resource", resources), ("NotResource", not_resources)]
-        {
+        for (key, texts) in [("Action", actions), ("NotAction", not_actions), ("Resource", resources), ("NotResource", not_resources)] {
             statement.extend(texts.as_deref().filter(|t| !t.is_empty()).map(|t| (key.to_owned(), one_or_many(t))));
         }
         let mut tests: BTreeMap<&str, BTreeMap<&str, Json>> = BTreeMap::new();

@@ -34,7 +34,9 @@ mod tests {
     #[test]
     fn pairs_that_do_not_work_are_known() {
         let works = |karpenter, kubernetes| mismatch(&Version::parse(karpenter).unwrap(), kubernetes).is_none();
-        for (kubernetes, first, last) in [("1.33", "1.5.0", "1.4.9"), ("1.34", "1.6.0", "1.5.3"), ("1.35", "1.9.0", "1.8.2"), ("1.36", "1.13.0", "1.12.4")] {
+        for (kubernetes, first, last) in
+            [("1.33", "1.5.0", "1.4.9"), ("1.34", "1.6.0", "1.5.3"), ("1.35", "1.9.0", "1.8.2"), ("1.36", "1.13.0", "1.12.4")]
+        {
             assert!(works(first, kubernetes) && !works(last, kubernetes), "{kubernetes}");
         }
         assert!(works("1.0.0", "1.32") && works("1.0.0", "") && works("2.0.0", "1.36"));

@@ -87,16 +87,25 @@ fn check_arns(config: &Value, diagnostics: &mut Diagnostics) {
 fn is_iam_arn(text: &str, kind: &str) -> bool {
     let (partition, region, _) = arn::fields(text);
     let resource = text.splitn(6, ':').nth(5).unwrap_or_default();
-    text.starts_with("arn:aws") && !partition.is_empty() && region.is_empty() && text.contains(":iam:") && resource.starts_with(&format!("{kind}/"))
+    text.starts_with("arn:aws")
+        && !partition.is_empty()
+        && region.is_empty()
+        && text.contains(":iam:")
+        && resource.starts_with(&format!("{kind}/"))
 }
 
 /// A statement has actions, and names who it is about exactly where its policy belongs to a resource.
 fn check_statements(config: &Value, diagnostics: &mut Diagnostics) {
-    let kinds = [("controller_role", "policy_statement", false), ("controller_role", "assume_role_statement", true), ("interruption_queue", "policy_statement", true)];
+    let kinds = [
+        ("controller_role", "policy_statement", false),
+        ("controller_role", "assume_role_statement", true),
+        ("interruption_queue", "policy_statement", true),
+    ];
     for (block, name, of_resource) in kinds {
         for (at, statement) in config.attr(block).first().attr(name).items().iter().enumerate() {
             let path = Path::attribute(block).index(0).child(name).index(at);
-            let says = |argument: &str| !matches!(statement.attr(argument), Value::Null) && *statement.attr(argument) != Value::List(vec![]);
+            let says =
+                |argument: &str| !matches!(statement.attr(argument), Value::Null) && *statement.attr(argument) != Value::List(vec![]);
             if says("actions") == says("not_actions") {
                 diagnostics.error(path.clone(), "what does it allow?", "A statement has either actions or not_actions.");
             }
@@ -104,7 +113,11 @@ fn check_statements(config: &Value, diagnostics: &mut Diagnostics) {
                 diagnostics.error(path.clone(), "who is it about?", "This statement needs either principals or not_principals.");
             }
             if !of_resource && (says("principals") || says("not_principals")) {
-                diagnostics.error(path.clone().child("principals"), "no place for principals", "Permissions of a role are about that role.");
+                diagnostics.error(
+                    path.clone().child("principals"),
+                    "no place for principals",
+                    "Permissions of a role are about that role.",
+                );
             }
             if !of_resource && says("resources") == says("not_resources") {
                 diagnostics.error(path.clone(), "what is it about?", "This statement needs either resources or not_resources.");

@@ -199,7 +199,10 @@ impl Bundle {
         set_live(&mut state, &desired, &live.ids(), live.chart.as_ref().map(chart::crds_in_sync).unwrap_or_default());
         state.set("objects", map(lines));
         state.set("ready", Value::from(live.chart.as_ref().is_none_or(|chart| chart.ready)));
-        state.set("ready_reason", live.chart.as_ref().filter(|chart| !chart.ready).map_or(Value::Null, |chart| Value::from(chart.why.clone())));
+        state.set(
+            "ready_reason",
+            live.chart.as_ref().filter(|chart| !chart.ready).map_or(Value::Null, |chart| Value::from(chart.why.clone())),
+        );
         if desired.queue.is_some() {
             state.set("queue_url", live.queue.as_ref().map_or(Value::Null, |queue| Value::from(queue.url.clone())));
         }
@@ -301,7 +304,20 @@ async fn clean_up(cx: &Context, old: &Desired, new: &Desired, record: &mut Recor
 
 /// The state after a change. Where an update failed, the prior arguments stay, so that the next plan shows what is left to do.
 fn answer(target: &Target, request: &ApplyRequest, outcome: Outcome) -> (Value, Diagnostics) {
-    let Outcome { lines, owned: _, refused: _, association_id: _, association_created: _, ids, crds, queue_url, ready, why, warnings, errors } = outcome;
+    let Outcome {
+        lines,
+        owned: _,
+        refused: _,
+        association_id: _,
+        association_created: _,
+        ids,
+        crds,
+        queue_url,
+        ready,
+        why,
+        warnings,
+        errors,
+    } = outcome;
     let mut diagnostics = Diagnostics::default();
     warnings.into_iter().for_each(|(summary, detail)| diagnostics.warning(None, summary, detail));
     let failed = !errors.is_empty();

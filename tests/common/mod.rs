@@ -18,7 +18,7 @@ mod proxy;
 mod tofu;
 
 pub use karpenter::Condition;
-pub use lab::{Lab, Options, lab_home};
+pub use lab::{Lab, Options, lab_home, repository};
 pub use outcome::{Diagnostic, Outcome, Plan};
 pub use proxy::{Call, Fault, Proxy};
 pub use tofu::{Engine, Running, Tofu};
