@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod config;
 pub mod connections;
 mod environment;
+pub mod ignore_tags;
 pub mod table;
 
 use std::sync::Arc;

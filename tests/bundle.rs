@@ -339,12 +339,12 @@ fn failures_are_named_waited_for_or_left_in_the_state() {
     proxy.fault(unknown_role().times(2));
     proxy.fault(Fault::on("sqs:CreateQueue").times(2).status(400, "AWS.SimpleQueueService.QueueDeletedRecently", "wait 60 seconds"));
     // a failed create leaves what is there in the state, and another apply converges
-    proxy.fault(Fault::on("iam:CreateServiceLinkedRole").times(1).status(403, "AccessDenied", "not allowed"));
-    refused(tofu.apply(), "iam:CreateServiceLinkedRole");
+    proxy.fault(Fault::on("iam:CreatePolicy$").times(1).status(403, "AccessDenied", "not allowed"));
+    refused(tofu.apply(), "iam:CreatePolicy");
     proxy.clear();
     let state = tofu.resource(ADDRESS);
     assert_eq!(state["objects"]["controller_role"], "in sync");
-    assert!(state["objects"]["spot_service_linked_role"].as_str().unwrap().starts_with("failed"), "{state:#}");
+    assert!(state["objects"]["controller_policy_1"].as_str().unwrap().starts_with("failed"), "{state:#}");
     tofu.run(&["untaint", ADDRESS]).ok();
     tofu.apply().ok();
     tofu.plan().empty();
@@ -375,7 +375,17 @@ fn bad_arguments_are_refused_offline() {
     let lab = Lab::shared();
     let tofu = Tofu::new(lab, "");
     for (arguments, part) in [
-        ("  credentials = \"irsa\"", "not supported yet"),
+        ("  credentials = \"static\"", "one of"),
+        ("  controller_role {\n    additional_policies = { x = \"AdministratorAccess\" }\n  }", "no ARN of an IAM policy"),
+        ("  controller_role {\n    policy_statement {\n      resources = [\"*\"]\n    }\n  }", "either actions or not_actions"),
+        ("  controller_role {\n    assume_role_statement {\n      actions = [\"sts:AssumeRole\"]\n    }\n  }", "needs either principals"),
+        ("  controller_role {\n    max_session_duration = 60\n  }", "3600"),
+        ("  node_role {\n    additional_arns = [\"x\"]\n  }", "arn:aws"),
+        ("  node_role {\n    tags = { \"karpenter-tofu/x\" = \"y\" }\n  }", "are taken"),
+        ("  interruption_queue {\n    create = false\n  }", "which queue to use"),
+        ("  interruption_queue {\n    kms_key_id = \"alias/aws/sqs\"\n  }", "AWS manages that key"),
+        ("  interruption_queue {\n    kms_key_id = \"x\"\n    sqs_managed_sse_enabled = true\n  }", "either by SQS' own key"),
+        ("  rules {\n    prefix = \"0123456789012345678901234567890123456789\"\n  }", "31"),
         ("  version = \"latest\"", "is no version"),
         ("  controller_role {\n    create = false\n  }", "which role to use"),
         ("  controller_role {\n    path = \"platform\"\n  }", "start and end with a slash"),

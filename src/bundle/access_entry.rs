@@ -46,17 +46,17 @@ pub fn differences(cx: &Context, live: &Observed) -> Vec<String> {
     kind.into_iter().chain(cx.tags.differences(&live.tags)).collect()
 }
 
-/// Makes the entry, or changes the one that is there; whether it is the bundle's. One that somebody else made is left alone,
+/// Makes the entry, or changes the one that is there; whether it is the bundle's, and its ARN. One that somebody else made is left alone,
 /// as the node role of that name is then somebody else's, too.
 ///
 /// # Errors
 /// What EKS says, and an entry of another type.
-pub async fn converge(cx: &Context, role_arn: &str, live: Option<&Observed>, owned: bool) -> Result<bool, Error> {
+pub async fn converge(cx: &Context, role_arn: &str, live: Option<&Observed>, owned: bool) -> Result<(bool, String), Error> {
     let action = format!("eks:CreateAccessEntry {role_arn}");
     let found = match live {
         Some(live) => live.clone(),
         None => match create(cx, role_arn, &action).await {
-            Ok(()) => return Ok(true),
+            Ok(arn) => return Ok((true, arn)),
             Err(error) if error.kind == Kind::AlreadyExists => match observe(&cx.aws, &cx.place.cluster, role_arn).await? {
                 Some(found) => found,
                 None => return Err(error),
@@ -77,21 +77,22 @@ pub async fn converge(cx: &Context, role_arn: &str, live: Option<&Observed>, own
         }
         // EKS cannot change a type.
         delete(cx, role_arn).await?;
-        create(cx, role_arn, &action).await?;
-        return Ok(true);
+        let arn = create(cx, role_arn, &action).await?;
+        return Ok((true, arn));
     }
     if ours {
         retag(cx, &found.arn, &found.tags).await?;
     }
-    Ok(ours)
+    Ok((ours, found.arn))
 }
 
-async fn create(cx: &Context, role_arn: &str, action: &str) -> Result<(), Error> {
+async fn create(cx: &Context, role_arn: &str, action: &str) -> Result<String, Error> {
     // A role that was just made is unknown to EKS for seconds.
     cx.patiently(&[Kind::Invalid], || async {
         let sent = cx.aws.eks.create_access_entry().cluster_name(&cx.place.cluster).principal_arn(role_arn).r#type(TYPE);
         let sent = sent.set_tags(Some(cx.tags.wanted.clone().into_iter().collect()));
-        sent.send().await.map_err(|e| from_sdk(action, e)).map(|_| ())
+        let answer = sent.send().await.map_err(|e| from_sdk(action, e))?;
+        Ok(answer.access_entry.and_then(|made| made.access_entry_arn).unwrap_or_default())
     })
     .await
 }

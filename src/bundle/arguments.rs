@@ -1,7 +1,12 @@
 //! What a user may write in `karpenter_bundle`, and what it computes: the only declaration of each attribute.
 
+mod aws;
+
 use std::collections::BTreeMap;
 
+pub use aws::{
+    AccessEntry, ControllerRole, InstanceProfile, InterruptionQueue, IpFamily, NodeRole, PodIdentityAssociation, Rules, SpotRole,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -22,9 +27,10 @@ pub struct Arguments {
     /// Name of the controller's service account, `karpenter` unless set.
     #[schemars(extend("x-tofu" = {"computed": true, "optional": true, "default": "karpenter"}), length(min = 1, max = 253))]
     pub service_account: Option<String>,
-    /// How the controller gets its AWS credentials. Only `pod_identity` is supported so far.
+    /// How the controller gets its AWS credentials: `pod_identity` unless set, which wants the EKS Pod Identity agent on the nodes that it
+    /// runs on, or `irsa`, which wants the cluster's IAM OIDC provider. A change keeps both until the controller runs with the new ones.
     #[schemars(extend("x-tofu" = {"computed": true, "optional": true, "default": "pod_identity"}))]
-    pub credentials: Option<String>,
+    pub credentials: Option<Credentials>,
     /// Whether a destroy deletes the node pools first and waits for their nodes to go, `false` unless set. Otherwise it refuses while nodes exist.
     #[schemars(extend("x-tofu" = {"computed": true, "optional": true, "default": false}))]
     pub force_destroy: Option<bool>,
@@ -36,8 +42,18 @@ pub struct Arguments {
     pub controller_role: Option<ControllerRole>,
     /// The nodes' IAM role.
     pub node_role: Option<NodeRole>,
+    /// Access entries, which let nodes with these roles join the cluster.
+    pub access_entry: Option<AccessEntry>,
+    /// An instance profile with the node role.
+    pub instance_profile: Option<InstanceProfile>,
+    /// The Pod Identity association.
+    pub pod_identity_association: Option<PodIdentityAssociation>,
     /// The queue through which AWS announces interruptions.
     pub interruption_queue: Option<InterruptionQueue>,
+    /// The EventBridge rules that feed the queue.
+    pub rules: Option<Rules>,
+    /// The service-linked role for spot instances.
+    pub spot_role: Option<SpotRole>,
     /// How long to wait.
     pub timeouts: Option<Timeouts>,
 
@@ -47,12 +63,33 @@ pub struct Arguments {
     /// ARN of the controller's role.
     #[schemars(extend("x-tofu" = {"computed": true}))]
     pub controller_role_arn: Option<String>,
+    /// IAM's unique id of the controller's role.
+    #[schemars(extend("x-tofu" = {"computed": true}))]
+    pub controller_role_unique_id: Option<String>,
     /// Name of the nodes' role, as an EC2NodeClass' `role` wants it.
     #[schemars(extend("x-tofu" = {"computed": true}))]
     pub node_role_name: Option<String>,
     /// ARN of the nodes' role.
     #[schemars(extend("x-tofu" = {"computed": true}))]
     pub node_role_arn: Option<String>,
+    /// IAM's unique id of the nodes' role.
+    #[schemars(extend("x-tofu" = {"computed": true}))]
+    pub node_role_unique_id: Option<String>,
+    /// ARN of the node role's access entry; null where the bundle wants none.
+    #[schemars(extend("x-tofu" = {"computed": true}))]
+    pub access_entry_arn: Option<String>,
+    /// Name of the instance profile; null where the bundle makes none.
+    #[schemars(extend("x-tofu" = {"computed": true}))]
+    pub instance_profile_name: Option<String>,
+    /// ARN of the instance profile; null where the bundle makes none.
+    #[schemars(extend("x-tofu" = {"computed": true}))]
+    pub instance_profile_arn: Option<String>,
+    /// IAM's unique id of the instance profile; null where the bundle makes none.
+    #[schemars(extend("x-tofu" = {"computed": true}))]
+    pub instance_profile_unique_id: Option<String>,
+    /// ARNs of the EventBridge rules by their names.
+    #[schemars(extend("x-tofu" = {"computed": true}))]
+    pub event_rules: Option<BTreeMap<String, String>>,
     /// Name of the interruption queue; null where it is disabled.
     #[schemars(extend("x-tofu" = {"computed": true}))]
     pub queue_name: Option<String>,
@@ -65,6 +102,12 @@ pub struct Arguments {
     /// Whether the chart's Deployment was ready when last looked at. `true` where the bundle installs no chart.
     #[schemars(extend("x-tofu" = {"computed": true}))]
     pub ready: Option<bool>,
+    /// Why it was not ready, by the Deployment's or a pod's own words; null where it was.
+    #[schemars(extend("x-tofu" = {"computed": true}))]
+    pub ready_reason: Option<String>,
+    /// Karpenter's version of each CRD that is as the bundle wants it; empty where the bundle does not manage them.
+    #[schemars(extend("x-tofu" = {"computed": true}))]
+    pub crd_versions: Option<BTreeMap<String, String>>,
     /// Every object of the bundle by its logical name: `in sync`, `missing`, `not managed`, or what differs from what the bundle wants.
     #[schemars(extend("x-tofu" = {"computed": true}))]
     pub objects: Option<BTreeMap<String, String>>,
@@ -74,6 +117,17 @@ pub struct Arguments {
     /// The AWS account of the cluster.
     #[schemars(extend("x-tofu" = {"computed": true}))]
     pub account_id: Option<String>,
+}
+
+/// How the controller gets its AWS credentials.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Credentials {
+    /// By the EKS Pod Identity agent.
+    #[default]
+    PodIdentity,
+    /// By IAM roles for service accounts.
+    Irsa,
 }
 
 /// The chart: where it is from and what is set.
@@ -167,49 +221,6 @@ impl std::fmt::Debug for SetSensitive {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SetSensitive").field("name", &self.name).finish_non_exhaustive()
     }
-}
-
-/// The controller's role: made by the bundle, or given.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct ControllerRole {
-    /// Whether the bundle makes it with its policies, `true` unless set. With `false`, `name` or `arn` says which one to use as it is.
-    pub create: Option<bool>,
-    /// Its name, `CLUSTER-karpenter-controller` unless set.
-    #[schemars(length(min = 1, max = 64))]
-    pub name: Option<String>,
-    /// The ARN of a role that exists, with `create = false`.
-    pub arn: Option<String>,
-    /// IAM path of the role and its policies, `/` unless set. It is fixed once the role exists under its name.
-    pub path: Option<String>,
-    /// ARN of the policy that bounds the role's permissions.
-    pub permissions_boundary: Option<String>,
-}
-
-/// The nodes' role: made by the bundle, or given.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct NodeRole {
-    /// Whether the bundle makes it, `true` unless set. One that exists without the bundle's tag is used and never changed.
-    pub create: Option<bool>,
-    /// Its name, `CLUSTER-karpenter-node-role` unless set.
-    #[schemars(length(min = 1, max = 64))]
-    pub name: Option<String>,
-    /// Roles of further node classes, which the controller may also pass to nodes.
-    pub additional_arns: Option<Vec<String>>,
-}
-
-/// The interruption queue and the rules that feed it.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct InterruptionQueue {
-    /// Whether there is one, `true` unless set.
-    pub enabled: Option<bool>,
-    /// Its name, `CLUSTER-karpenter` unless set.
-    #[schemars(length(min = 1, max = 80))]
-    pub name: Option<String>,
-    /// The KMS key that encrypts it; SQS' own key unless set. The key's policy must let EventBridge use it.
-    pub kms_key_id: Option<String>,
 }
 
 /// How long each operation may take.

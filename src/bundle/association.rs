@@ -1,8 +1,10 @@
 //! The Pod Identity association of the controller's service account with its role.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use super::context::Context;
+use aws_sdk_eks::types::PodIdentityAssociation;
+
+use super::context::{Context, Ownership};
 use super::desired::Association;
 use crate::aws::Clients;
 use crate::aws::error::from_sdk;
@@ -21,6 +23,8 @@ pub struct Observed {
     pub namespace: String,
     /// The service account.
     pub service_account: String,
+    /// When it was made, in seconds since the epoch: pods that are older lack its credentials.
+    pub created: i64,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
 }
@@ -52,14 +56,19 @@ async fn describe(aws: &Clients, cluster: &str, id: &str) -> Result<Option<Obser
         Err(error) if error.kind == Kind::NotFound => None,
         Err(error) => return Err(error),
     };
-    Ok(found.map(|found| Observed {
+    Ok(found.map(observed))
+}
+
+fn observed(found: PodIdentityAssociation) -> Observed {
+    Observed {
+        created: found.created_at.map(|at| at.secs()).unwrap_or_default(),
         id: found.association_id.unwrap_or_default(),
         arn: found.association_arn.unwrap_or_default(),
         role_arn: found.role_arn.unwrap_or_default(),
         namespace: found.namespace.unwrap_or_default(),
         service_account: found.service_account.unwrap_or_default(),
         tags: found.tags.unwrap_or_default().into_iter().collect(),
-    }))
+    }
 }
 
 /// How an association differs from what the bundle wants.
@@ -68,24 +77,28 @@ pub fn differences(cx: &Context, want: &Association, live: &Observed) -> Vec<Str
     role.into_iter().chain(cx.tags.differences(&live.tags)).collect()
 }
 
-/// Makes the association, or changes the one that is there; its id. A role that was just made is unknown to EKS for seconds,
+/// Makes the association, or changes the one that is there; its id, and when it was made. A role that was just made is unknown to EKS for seconds,
 /// which is waited for.
 ///
 /// # Errors
 /// What EKS says.
-pub async fn converge(cx: &Context, want: &Association, live: Option<&Observed>) -> Result<String, Error> {
+pub async fn converge(cx: &Context, want: &Association, live: Option<&Observed>) -> Result<(String, i64), Error> {
     let (eks, cluster) = (&cx.aws.eks, cx.place.cluster.as_str());
-    let Some(live) = live else {
-        return cx
-            .patiently(&[Kind::Invalid], || async {
-                let sent = eks.create_pod_identity_association().cluster_name(cluster).role_arn(&want.role_arn);
-                let sent = sent.namespace(&want.namespace).service_account(&want.service_account);
-                let sent = sent.set_tags(Some(cx.tags.wanted.clone().into_iter().collect()));
-                let action = format!("eks:CreatePodIdentityAssociation {}/{}", want.namespace, want.service_account);
-                let answer = sent.send().await.map_err(|e| from_sdk(action, e))?;
-                Ok(answer.association.and_then(|made| made.association_id).unwrap_or_default())
-            })
-            .await;
+    let found;
+    let live = match live {
+        Some(live) => live,
+        None => match create(cx, want).await {
+            Ok(made) => return Ok((made.id, made.created)),
+            // the answer to an earlier try may have been lost
+            Err(error) if error.kind == Kind::AlreadyExists => match observe(&cx.aws, cluster, want, None).await? {
+                Some(other) if cx.ownership(&other.tags) == Ownership::Ours => {
+                    found = other;
+                    &found
+                }
+                _ => return Err(error.remedy("Delete the association that is there, or set another service_account.")),
+            },
+            Err(error) => return Err(error),
+        },
     };
     if live.role_arn != want.role_arn {
         cx.patiently(&[Kind::Invalid], || async {
@@ -95,7 +108,19 @@ pub async fn converge(cx: &Context, want: &Association, live: Option<&Observed>)
         .await?;
     }
     retag(cx, &live.arn, &live.tags).await?;
-    Ok(live.id.clone())
+    Ok((live.id.clone(), live.created))
+}
+
+async fn create(cx: &Context, want: &Association) -> Result<Observed, Error> {
+    let action = format!("eks:CreatePodIdentityAssociation {}/{}", want.namespace, want.service_account);
+    let tags: HashMap<String, String> = cx.tags.wanted.clone().into_iter().collect();
+    cx.patiently(&[Kind::Invalid], || async {
+        let sent = cx.aws.eks.create_pod_identity_association().cluster_name(&cx.place.cluster).role_arn(&want.role_arn);
+        let sent = sent.namespace(&want.namespace).service_account(&want.service_account).set_tags(Some(tags.clone()));
+        let answer = sent.send().await.map_err(|e| from_sdk(action.clone(), e))?;
+        Ok(answer.association.map(observed).unwrap_or_default())
+    })
+    .await
 }
 
 /// Brings the tags of an EKS object in line.

@@ -40,6 +40,8 @@ pub struct Observed {
     pub objects: Vec<(String, String)>,
     /// Whether its Deployment is ready.
     pub ready: bool,
+    /// Why it is not.
+    pub why: String,
 }
 
 /// The newest version that the repository offers, or the newest one known here where the bundle installs no chart.
@@ -88,7 +90,7 @@ pub async fn observe(session: &Session, want: &Chart) -> Result<Observed, Error>
         helm::drift(client, &release),
         helm::wait_ready(client, &release, std::time::Instant::now()),
     )?;
-    Ok(Observed { crds, objects, ready: readiness.ready, release: Some(release) })
+    Ok(Observed { crds, objects, ready: readiness.ready, why: readiness.why, release: Some(release) })
 }
 
 /// How the release differs from what the bundle wants. Where a value is a secret, the lines name fields but not what is in them.
@@ -118,6 +120,11 @@ pub fn differences(want: &Chart, live: &Observed) -> Result<Vec<String>, Error> 
 /// `spec.x is "a", want "b"` as `spec.x differs`.
 fn without_values(line: String) -> String {
     line.find(" is ").map_or(line.clone(), |end| format!("{} differs", &line[..end]))
+}
+
+/// Names of the CRDs that are as the release's chart has them.
+pub fn crds_in_sync(live: &Observed) -> Vec<String> {
+    live.crds.iter().filter(|crd| crd.drift == IN_SYNC).map(|crd| crd.name.clone()).collect()
 }
 
 /// How the CRDs differ.

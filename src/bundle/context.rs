@@ -7,9 +7,11 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use tokio::time::Instant;
 
-use super::desired::{CREATING_TAG, OWNER_TAG, Place};
+use super::desired::{CREATING_TAG, Desired, OWNER_TAG, Place};
+use super::record::Record;
 use crate::aws::Clients;
 use crate::provider::Connections;
+use crate::provider::ignore_tags::IgnoreTags;
 use crate::{Error, Kind};
 
 /// IAM is consistent within seconds, SQS takes 60 to forget a deleted queue.
@@ -24,6 +26,8 @@ pub struct Context {
     pub place: Place,
     /// Tags of owned objects.
     pub tags: Tags,
+    /// What the last apply left: tags of single objects, and what AWS refused to make.
+    pub record: Record,
     /// When to give up.
     pub deadline: Instant,
     /// Tell when the user wants to stop.
@@ -37,6 +41,8 @@ pub struct Tags {
     pub wanted: BTreeMap<String, String>,
     /// Must go.
     pub stale: BTreeSet<String>,
+    /// Are left as they are.
+    pub ignored: IgnoreTags,
 }
 
 /// Whose an object is, as its tags tell.
@@ -74,6 +80,23 @@ impl Context {
         self.connections.stopped().now_or_never().is_some()
     }
 
+    /// A context to look at a bundle, now.
+    pub fn to_look(aws: Clients, desired: &Desired, connections: Arc<Connections>) -> Context {
+        let tags = Tags { wanted: desired.tags.clone(), ..Tags::default() };
+        Context { aws, place: desired.place.clone(), tags, record: Record::default(), deadline: Instant::now() + PATIENCE, connections }
+    }
+
+    /// The same for an object with tags of its own, over the common ones.
+    #[must_use]
+    pub fn with_own_tags(&self, key: &str, own: &BTreeMap<String, String>) -> Context {
+        let mut cx = self.clone();
+        let owner = cx.tags.wanted.get(OWNER_TAG).cloned();
+        cx.tags.wanted.extend(own.clone());
+        cx.tags.wanted.extend(owner.map(|owner| (OWNER_TAG.to_owned(), owner)));
+        cx.tags.stale.extend(self.record.own_tags.get(key).into_iter().flatten().cloned());
+        cx
+    }
+
     /// Whose an object with these tags is.
     pub fn ownership(&self, live: &BTreeMap<String, String>) -> Ownership {
         match live.get(OWNER_TAG) {
@@ -96,12 +119,14 @@ impl Tags {
 
     /// Wanted tags that an object lacks or has with another value.
     pub fn to_set(&self, live: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-        self.wanted.iter().filter(|(key, value)| live.get(*key) != Some(value)).map(|(k, v)| (k.clone(), v.clone())).collect()
+        let wanted = self.wanted.iter().filter(|(key, _)| !self.ignored.ignores(key));
+        wanted.filter(|(key, value)| live.get(*key) != Some(value)).map(|(k, v)| (k.clone(), v.clone())).collect()
     }
 
     /// Keys that an object has and must lose.
     pub fn to_remove(&self, live: &BTreeMap<String, String>) -> Vec<String> {
-        self.stale.iter().filter(|key| live.contains_key(*key) && !self.wanted.contains_key(*key)).cloned().collect()
+        let stale = self.stale.iter().filter(|key| live.contains_key(*key) && !self.wanted.contains_key(*key));
+        stale.filter(|key| !self.ignored.ignores(key)).cloned().collect()
     }
 
     /// How an object's tags differ.
@@ -121,8 +146,11 @@ mod tests {
     #[test]
     fn tags_of_others_are_no_difference() {
         let map = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<BTreeMap<_, _>>();
-        let tags = Tags { wanted: map(&[("a", "1"), ("b", "2")]), stale: BTreeSet::from(["c".to_owned(), "a".to_owned()]) };
+        let stale = BTreeSet::from(["c".to_owned(), "a".to_owned()]);
+        let mut tags = Tags { wanted: map(&[("a", "1"), ("b", "2")]), stale, ignored: IgnoreTags::default() };
         assert!(tags.differences(&map(&[("a", "1"), ("b", "2"), ("theirs", "x")])).is_empty());
         assert_eq!(tags.differences(&map(&[("a", "0"), ("c", "3")])), ["tag a is 0, want 1", "tag b missing", "tag c to remove"]);
+        tags.ignored = IgnoreTags { keys: Some(vec!["a".into()]), key_prefixes: Some(vec!["c".into()]) };
+        assert_eq!(tags.differences(&map(&[("a", "0"), ("c", "3")])), ["tag b missing"]);
     }
 }

@@ -13,9 +13,10 @@ use futures::{FutureExt as _, StreamExt as _};
 
 use super::chart::{self, CHART, CRDS, Session};
 use super::context::{Context, Ownership};
-use super::desired::{CREATING_TAG, Desired, Policy, Role};
-use super::observe::{ACCESS_ENTRY, ASSOCIATION, IN_SYNC, NOT_MANAGED, Observed, QUEUE, SPOT_ROLE};
-use super::{access_entry, association, policy, queue, role, rules, spot_role};
+use super::desired::{AccessEntry, CREATING_TAG, Desired, Policy, Role};
+use super::observe::{ACCESS_ENTRY, ASSOCIATION, IN_SYNC, INSTANCE_PROFILE, NOT_MANAGED, Observed, QUEUE, SPOT_ROLE};
+use super::{access_entry, association, instance_profile, policy, queue, role, rules, spot_role, transition};
+use crate::tofu::path::Path;
 use crate::{Error, Kind, helm};
 
 /// Steps under way at once: more than a bundle has, and few enough for IAM, which throttles beyond about fifteen calls a second.
@@ -28,14 +29,24 @@ pub struct Outcome {
     pub lines: BTreeMap<String, String>,
     /// Keys of objects that are the bundle's now.
     pub owned: BTreeSet<String>,
+    /// Keys of objects that AWS refused to make and that the bundle can do without.
+    pub refused: BTreeSet<String>,
     /// The association's id.
     pub association_id: Option<String>,
+    /// When the association was made, in seconds since the epoch.
+    pub association_created: Option<i64>,
+    /// Unique ids and ARNs that AWS chose, by the names of the computed attributes.
+    pub ids: BTreeMap<&'static str, String>,
+    /// Names of the CRDs that are as the bundle wants them.
+    pub crds: Vec<String>,
     /// The queue's URL.
     pub queue_url: Option<String>,
     /// Whether the controller is ready; `true` without a chart.
     pub ready: bool,
     /// Why it is not.
     pub why: String,
+    /// What the user should know, each with its detail.
+    pub warnings: Vec<(String, String)>,
     /// What failed; empty: everything is in sync.
     pub errors: Vec<Error>,
 }
@@ -57,8 +68,13 @@ pub fn refusals(cx: &Context, desired: &Desired, live: &Observed, creating: bool
     let resuming = is_resuming(cx, desired, live);
     let tags = live.tags(desired);
     let named = |key: &str| names(desired).remove(key).unwrap_or_else(|| key.to_owned());
-    let foreign_is_fine = |key: &str| key == ACCESS_ENTRY || key == desired.node_role.key;
+    let foreign_is_fine = |key: &str| key.starts_with(ACCESS_ENTRY) || key == desired.node_role.key;
     let mut errors = vec![];
+    if let (Some(queue), None) = (desired.queue.as_ref().filter(|queue| queue.made.is_none()), &live.queue) {
+        let action = format!("use the queue {:?}", queue.name);
+        let path = Path::attribute("interruption_queue").index(0).child("name");
+        errors.push(Error::new(Kind::NotFound, action, format!("there is no such queue in {}", cx.place.region)).at(path));
+    }
     for (key, tags) in &tags {
         let action = format!("make {} {:?}", key.replace('_', " "), named(key));
         let refusal = match cx.ownership(tags) {
@@ -94,7 +110,7 @@ pub fn is_resuming(cx: &Context, desired: &Desired, live: &Observed) -> bool {
 }
 
 fn marked(desired: &Desired) -> Marked {
-    match (&desired.controller_role.made, &desired.queue) {
+    match (&desired.controller_role.made, desired.queue.as_ref().and_then(|queue| queue.made.as_ref())) {
         (Some(_), _) => Marked::ControllerRole,
         (None, Some(_)) => Marked::Queue,
         (None, None) => Marked::Nothing,
@@ -109,16 +125,16 @@ fn names(desired: &Desired) -> BTreeMap<String, String> {
     names.extend(desired.policies.iter().map(|policy| (policy.key.clone(), policy.name.clone())));
     names.extend(desired.rules.iter().map(|rule| (rule.key.clone(), rule.name.clone())));
     names.extend(desired.queue.iter().map(|queue| (QUEUE.to_owned(), queue.name.clone())));
-    let association = &desired.association;
-    names.insert(ASSOCIATION.into(), format!("{}/{}", association.namespace, association.service_account));
-    names.insert(ACCESS_ENTRY.into(), desired.node_role.arn.clone());
+    names.extend(desired.association.iter().map(|a| (ASSOCIATION.to_owned(), format!("{}/{}", a.namespace, a.service_account))));
+    names.extend(desired.access_entries.iter().map(|entry| (entry.key.clone(), entry.role_arn.clone())));
+    names.extend(desired.instance_profile.iter().map(|profile| (INSTANCE_PROFILE.to_owned(), profile.name.clone())));
     names
 }
 
 /// Makes AWS what it should be. The chart is [`install`]'s, the marker [`finish`]'s.
 pub async fn converge(cx: &Context, desired: &Desired, live: &Observed, creating: bool, owned: &BTreeSet<String>) -> Outcome {
     let lines = live.lines(cx, desired, owned).unwrap_or_default();
-    let shared = Mutex::new(Outcome { lines, owned: owned.clone(), ready: true, ..Outcome::default() });
+    let shared = Mutex::new(Outcome { lines, owned: owned.clone(), ready: true, ids: live.ids(), ..Outcome::default() });
     let progress = Progress(&shared);
     let mut step = Step { cx, desired, live, progress: &progress };
     let marked = if creating { marked(desired) } else { Marked::Nothing };
@@ -150,13 +166,15 @@ struct Step<'a> {
 impl<'a> Step<'a> {
     async fn rest(&mut self, marked: Marked) {
         let step = *self;
-        let mut steps: Vec<BoxFuture<'a, ()>> = vec![step.association().boxed(), step.node_role().boxed(), step.spot_role().boxed()];
+        let mut steps: Vec<BoxFuture<'a, ()>> =
+            vec![step.association().boxed(), step.node_role().boxed(), step.spot_role().boxed(), step.additional_policies().boxed()];
         if marked != Marked::Queue {
             steps.push(step.queue(false).boxed());
         }
         for (want, live) in step.desired.policies.iter().zip(&step.live.policies) {
             steps.push(step.policy(want, live.as_ref()).boxed());
         }
+        steps.extend(step.desired.access_entries.iter().skip(1).map(|want| step.access_entry(want).boxed()));
         for want in &step.desired.rules {
             let done = async move { step.progress.note(&want.key, rules::converge(step.cx, want, step.live.rules.get(&want.name)).await) };
             steps.push(done.boxed());
@@ -169,7 +187,7 @@ impl<'a> Step<'a> {
         let Role { key, made, .. } = &self.desired.controller_role;
         let Some(made) = made else { return };
         let done = role::converge(self.cx, &self.desired.controller_role, made, self.live.controller_role.as_ref(), creating).await;
-        self.progress.note(key, done);
+        self.progress.note(key, self.progress.id("controller_role_unique_id", done));
     }
 
     async fn policy(self, want: &Policy, live: Option<&policy::Observed>) {
@@ -185,32 +203,49 @@ impl<'a> Step<'a> {
         }
     }
 
+    /// Those that the user names besides ours.
+    async fn additional_policies(self) {
+        let Role { key, name, made: Some(made), .. } = &self.desired.controller_role else { return };
+        let ours = |arn: &&String| !self.desired.policies.iter().any(|policy| policy.arn == **arn);
+        let arns: Vec<String> = made.attached.iter().filter(ours).cloned().collect();
+        if let Err(error) = role::attach(self.cx, name, &arns, self.live.controller_role.as_ref()).await {
+            self.progress.note(key, Err(error));
+        }
+    }
+
     async fn association(self) {
-        let made = association::converge(self.cx, &self.desired.association, self.live.association.as_ref()).await;
-        let id = made.as_ref().ok().cloned();
-        self.progress.with(|outcome| outcome.association_id = id);
-        self.progress.note(ASSOCIATION, made.map(|_| ()));
+        let Some(want) = &self.desired.association else { return };
+        let made = association::converge(self.cx, want, self.live.association.as_ref()).await.map(|(id, created)| {
+            self.progress.with(|outcome| (outcome.association_id, outcome.association_created) = (Some(id), Some(created)));
+        });
+        self.progress.note(ASSOCIATION, made);
     }
 
     async fn queue(self, creating: bool) {
         let Some(want) = &self.desired.queue else { return };
+        let Some(made) = &want.made else {
+            let url = self.live.queue.as_ref().map(|live| live.url.clone());
+            self.progress.with(|outcome| outcome.queue_url = url);
+            return self.progress.line(QUEUE, NOT_MANAGED);
+        };
         let mut cx = self.cx.clone();
         cx.tags.wanted = cx.tags.with_marker(creating);
-        let made = queue::converge(&cx, want, self.live.queue.as_ref()).await;
+        let made = queue::converge(&cx, want, made, self.live.queue.as_ref()).await;
         let url = made.as_ref().ok().cloned();
         self.progress.with(|outcome| outcome.queue_url = url);
         self.progress.note(QUEUE, made.map(|_| ()));
     }
 
     async fn node_role(self) {
-        let Role { key, name, arn, made } = &self.desired.node_role;
+        let Role { key, name, arn: _, made } = &self.desired.node_role;
         let live = self.live.node_role.as_ref();
         let mine = live.is_none_or(|live| self.progress.owns(key) || self.cx.ownership(&live.tags) == Ownership::Ours);
         let made = made.as_ref().filter(|_| mine);
-        if let Some(made) = made
-            && let Err(error) = role::converge(self.cx, &self.desired.node_role, made, live, false).await
-        {
-            return self.progress.note(key, Err(error));
+        if let Some(made) = made {
+            let done = role::converge(self.cx, &self.desired.node_role, made, live, false).await;
+            if let Err(error) = self.progress.id("node_role_unique_id", done) {
+                return self.progress.note(key, Err(error));
+            }
         }
         let attach = async {
             match made {
@@ -219,20 +254,51 @@ impl<'a> Step<'a> {
             }
         };
         let entry = async {
-            let owned = self.progress.owns(ACCESS_ENTRY);
-            match access_entry::converge(self.cx, arn, self.live.access_entry.as_ref(), owned).await {
-                Ok(true) => self.progress.note(ACCESS_ENTRY, Ok(())),
-                Ok(false) => self.progress.line(ACCESS_ENTRY, NOT_MANAGED),
-                Err(error) => self.progress.note(ACCESS_ENTRY, Err(error)),
+            if let Some(want) = self.desired.access_entries.first() {
+                self.access_entry(want).await;
             }
         };
-        futures::join!(attach, entry);
+        let profile = async {
+            let Some(want) = &self.desired.instance_profile else { return };
+            let done = instance_profile::converge(self.cx, want, self.live.instance_profile.as_ref()).await;
+            self.progress.note(INSTANCE_PROFILE, self.progress.id("instance_profile_unique_id", done));
+        };
+        futures::join!(attach, entry, profile);
+    }
+
+    async fn access_entry(self, want: &AccessEntry) {
+        let AccessEntry { key, role_arn } = want;
+        let owned = self.progress.owns(key);
+        let done = access_entry::converge(self.cx, role_arn, self.live.access_entries.get(key), owned).await.map(|(ours, arn)| {
+            if key == ACCESS_ENTRY {
+                self.progress.with(|outcome| outcome.ids.insert("access_entry_arn", arn));
+            }
+            ours
+        });
+        match done {
+            Ok(true) => self.progress.note(key, Ok(())),
+            Ok(false) => self.progress.line(key, NOT_MANAGED),
+            Err(error) => self.progress.note(key, Err(error)),
+        }
     }
 
     async fn spot_role(self) {
+        if !self.desired.spot_role {
+            return self.progress.line(SPOT_ROLE, NOT_MANAGED);
+        }
         let made = if self.live.spot_role { Ok(()) } else { spot_role::create(&self.cx.aws).await };
         match made {
             Ok(()) => self.progress.line(SPOT_ROLE, IN_SYNC),
+            // on-demand instances need no such role, and somebody with more permissions may make it later
+            Err(error) if error.kind == Kind::Forbidden => self.progress.with(|outcome| {
+                let detail = format!(
+                    "{error}\n\nKarpenter cannot launch spot instances without it. Have it made once for the account with `aws iam \
+                     create-service-linked-role --aws-service-name spot.amazonaws.com`, or set `spot_role {{ create = false }}`."
+                );
+                outcome.warnings.push(("the service-linked role for spot instances was not made".into(), detail));
+                outcome.refused.insert(SPOT_ROLE.into());
+                outcome.lines.insert(SPOT_ROLE.into(), NOT_MANAGED.into());
+            }),
             Err(error) => self.progress.note(SPOT_ROLE, Err(error)),
         }
     }
@@ -249,6 +315,11 @@ impl Progress<'_> {
 
     fn owns(&self, key: &str) -> bool {
         self.with(|outcome| outcome.owned.contains(key))
+    }
+
+    /// Writes down an id that AWS chose.
+    fn id(&self, attribute: &'static str, done: Result<String, Error>) -> Result<(), Error> {
+        done.map(|id| self.with(|outcome| outcome.ids.insert(attribute, id))).map(|_| ())
     }
 
     fn line(&self, key: &str, line: &str) {
@@ -299,8 +370,9 @@ pub async fn install(
     for key in [Some(CHART), want.manage_crds.then_some(CRDS)].into_iter().flatten() {
         outcome.lines.insert(key.to_owned(), IN_SYNC.to_owned());
     }
+    let made = outcome.association_created;
     tokio::select! {
-        waited = chart::wait(session, want, &release, cx.deadline.into_std()) => match waited {
+        waited = transition::wait(cx, session, desired, &release, made) => match waited {
             Ok(readiness) => (outcome.ready, outcome.why) = (readiness.ready, readiness.why),
             Err(error) => outcome.why = error.to_string(),
         },

@@ -3,8 +3,8 @@
 use semver::Version;
 use serde_json::{Value as Json, json};
 
-use super::desired::Place;
 use super::names::{ROLE_LIMIT, within};
+use super::place::Place;
 
 /// Id of the one target of each rule.
 pub const TARGET_ID: &str = "KarpenterInterruptionQueue";
@@ -33,15 +33,15 @@ const EVENTS: [(&str, &str, &str, u64); 5] = [
     ("aws.ec2", "EC2 Capacity Reservation Instance Interruption Warning", "capacity-reservation-interruption", 10),
 ];
 
-/// What all names of a cluster's rules start with.
-pub fn name_prefix(place: &Place) -> String {
+/// What all names of a cluster's rules start with where the arguments do not say.
+fn name_prefix(place: &Place) -> String {
     let longest = EVENTS.iter().map(|(_, _, key, _)| key.len()).max().unwrap_or_default();
     within(ROLE_LIMIT - longest, &place.cluster, "-karpenter-")
 }
 
-/// The rules that a version of Karpenter makes use of.
-pub fn rules(version: &Version, place: &Place, queue_arn: &str) -> Vec<Rule> {
-    let prefix = name_prefix(place);
+/// The rules that a version of Karpenter makes use of, under that prefix or the default one.
+pub fn rules(version: &Version, place: &Place, queue_arn: &str, prefix: Option<&str>) -> Vec<Rule> {
+    let prefix = prefix.map_or_else(|| name_prefix(place), str::to_owned);
     EVENTS
         .iter()
         .filter(|(_, _, _, since)| version.major > 1 || version.minor >= *since)
@@ -49,13 +49,20 @@ pub fn rules(version: &Version, place: &Place, queue_arn: &str) -> Vec<Rule> {
             let name = format!("{prefix}{key}");
             Rule {
                 key: format!("rule_{}", key.replace('-', "_")),
-                arn: format!("arn:{}:events:{}:{}:rule/{name}", place.partition, place.region, place.account),
+                arn: place.regional_arn("events", &format!("rule/{name}")),
                 pattern: json!({"source": [source], "detail-type": [detail_type]}),
                 target_arn: queue_arn.to_owned(),
                 name,
             }
         })
         .collect()
+}
+
+/// What the names of all these rules start with; `None` without rules.
+pub fn common_prefix(rules: &[Rule]) -> Option<&str> {
+    let rule = rules.first()?;
+    let (_, key) = rule.key.split_once('_')?;
+    rule.name.get(..rule.name.len().checked_sub(key.len())?)
 }
 
 #[cfg(test)]
@@ -65,9 +72,18 @@ mod tests {
     #[test]
     fn capacity_reservations_came_with_1_10_and_names_fit() {
         let place = Place::of_arn(&format!("arn:aws:eks:us-east-1:123456789012:cluster/{}", "c".repeat(100))).unwrap();
-        assert_eq!(rules(&Version::new(1, 9, 0), &place, "q").len(), 4);
-        let rules = rules(&Version::new(1, 10, 0), &place, "q");
+        assert_eq!(rules(&Version::new(1, 9, 0), &place, "q", None).len(), 4);
+        let rules = rules(&Version::new(1, 10, 0), &place, "q", None);
         assert_eq!(rules.len(), 5);
         assert!(rules.iter().all(|rule| rule.name.len() <= ROLE_LIMIT && rule.name.starts_with(&name_prefix(&place))));
+        assert_eq!(common_prefix(&rules), Some(name_prefix(&place).as_str()));
+    }
+
+    #[test]
+    fn a_prefix_of_the_users_is_taken_as_it_is() {
+        let place = Place::of_arn("arn:aws:eks:us-east-1:123456789012:cluster/demo").unwrap();
+        let rules = rules(&Version::new(1, 14, 1), &place, "q", Some("Karpenter"));
+        assert_eq!(rules[0].name, "Karpenterhealth-event");
+        assert_eq!(common_prefix(&rules), Some("Karpenter"));
     }
 }

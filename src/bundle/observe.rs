@@ -6,8 +6,8 @@ use futures::future::try_join_all;
 
 use super::chart::{self, CHART, CRDS, Session};
 use super::context::{Context, Ownership};
-use super::desired::Desired;
-use super::{access_entry, association, policy, queue, role, rules, spot_role};
+use super::desired::{AccessEntry, Desired};
+use super::{access_entry, association, instance_profile, policy, queue, role, rules, spot_role};
 use crate::Error;
 
 /// Key of the association in `objects`.
@@ -16,6 +16,8 @@ pub const ASSOCIATION: &str = "pod_identity_association";
 pub const QUEUE: &str = "interruption_queue";
 /// Key of the access entry in `objects`.
 pub const ACCESS_ENTRY: &str = "access_entry";
+/// Key of the instance profile in `objects`.
+pub const INSTANCE_PROFILE: &str = "instance_profile";
 /// Key of the spot role in `objects`.
 pub const SPOT_ROLE: &str = "spot_service_linked_role";
 
@@ -44,8 +46,10 @@ pub struct Observed {
     pub rules: BTreeMap<String, rules::Observed>,
     /// The nodes' role.
     pub node_role: Option<role::Observed>,
-    /// The nodes' access entry.
-    pub access_entry: Option<access_entry::Observed>,
+    /// Access entries of node roles, by their keys.
+    pub access_entries: BTreeMap<String, access_entry::Observed>,
+    /// The instance profile.
+    pub instance_profile: Option<instance_profile::Observed>,
     /// Whether the account has the spot role.
     pub spot_role: bool,
     /// Chart and CRDs; `None` where the bundle installs no chart.
@@ -66,56 +70,55 @@ pub struct Known {
 /// # Errors
 /// Any error but absence.
 pub async fn first_look(cx: &Context, desired: &Desired, session: Option<&Session>) -> Result<Observed, Error> {
-    let (aws, cluster) = (&cx.aws, cx.place.cluster.as_str());
+    let aws = &cx.aws;
     let queue_url = async {
         match &desired.queue {
             Some(want) => queue::look(aws, &want.name).await,
             None => Ok(None),
         }
     };
-    let (controller_role, node_role, queue_url, association, rules, chart) = futures::try_join!(
+    let known = Known::default();
+    let (controller_role, node_role, queue_url, association, instance_profile, rules, chart) = futures::try_join!(
         role::look(aws, &desired.controller_role.name),
         role::look(aws, &desired.node_role.name),
         queue_url,
-        association::observe(aws, cluster, &desired.association, None),
-        rules::observe(cx, None),
+        observe_association(cx, desired, &known),
+        observe_profile(cx, desired),
+        rules::observe(cx, &desired.rules, None),
         observe_chart(desired, session),
     )?;
     // A node role alone is used as it is, or refused: what is attached to it does not matter.
-    if controller_role.is_none() && queue_url.is_none() && association.is_none() && rules.is_empty() {
+    if controller_role.is_none() && queue_url.is_none() && association.is_none() && instance_profile.is_none() && rules.is_empty() {
         return Ok(Observed { policies: vec![None; desired.policies.len()], node_role, chart, ..Observed::default() });
     }
     observe(cx, desired, &Known { association_id: association.map(|found| found.id), queue_url }, session).await
 }
 
-/// Looks at everything: at most 16 AWS calls and two a policy, two deep.
+/// Looks at everything: at most 16 AWS calls and two a policy, two deep; one more for each further node role, instance profile.
 ///
 /// # Errors
 /// Any error but absence.
 pub async fn observe(cx: &Context, desired: &Desired, known: &Known, session: Option<&Session>) -> Result<Observed, Error> {
     let (aws, cluster) = (&cx.aws, cx.place.cluster.as_str());
-    let queue = async {
-        match &desired.queue {
-            Some(want) => queue::observe(aws, &want.name, known.queue_url.as_deref()).await,
-            None => Ok(None),
-        }
-    };
-    let policies: Vec<_> = desired.policies.iter().map(|want| policy::observe(aws, &want.arn)).collect();
-    let (controller_role, policies, association, queue, rules, node_role, access_entry, spot_role, chart) = futures::try_join!(
-        role::observe(aws, &desired.controller_role.name),
-        try_join_all(policies),
-        association::observe(aws, cluster, &desired.association, known.association_id.as_deref()),
-        queue,
-        rules::observe(cx, desired.queue.as_ref().map(|want| want.arn.as_str())),
-        role::observe(aws, &desired.node_role.name),
-        access_entry::observe(aws, cluster, &desired.node_role.arn),
-        spot_role::observe(aws),
+    let entries: Vec<_> = desired
+        .access_entries
+        .iter()
+        .map(|want| async { Ok((want.key.clone(), access_entry::observe(aws, cluster, &want.role_arn).await?)) })
+        .collect();
+    let spot_role = async { if desired.spot_role { spot_role::observe(aws).await } else { Ok(false) } };
+    let (mut observed, association, entries, spot_role, chart) = futures::try_join!(
+        observe_without_cluster(cx, desired, known),
+        observe_association(cx, desired, known),
+        try_join_all(entries),
+        spot_role,
         observe_chart(desired, session),
     )?;
-    Ok(Observed { controller_role, policies, association, queue, rules, node_role, access_entry, spot_role, chart })
+    observed.access_entries = entries.into_iter().filter_map(|(key, entry): (String, _)| Some((key, entry?))).collect();
+    (observed.association, observed.spot_role, observed.chart) = (association, spot_role, chart);
+    Ok(observed)
 }
 
-/// [`observe`] where the cluster is gone, and its association and access entry with it.
+/// [`observe`] where the cluster is gone, and its association and access entries with it.
 ///
 /// # Errors
 /// Any error but absence.
@@ -128,14 +131,29 @@ pub async fn observe_without_cluster(cx: &Context, desired: &Desired, known: &Kn
         }
     };
     let policies: Vec<_> = desired.policies.iter().map(|want| policy::observe(aws, &want.arn)).collect();
-    let (controller_role, policies, queue, rules, node_role) = futures::try_join!(
+    let (controller_role, policies, queue, rules, node_role, instance_profile) = futures::try_join!(
         role::observe(aws, &desired.controller_role.name),
         try_join_all(policies),
         queue,
-        rules::observe(cx, desired.queue.as_ref().map(|want| want.arn.as_str())),
+        rules::observe(cx, &desired.rules, desired.queue.as_ref().map(|want| want.arn.as_str())),
         role::observe(aws, &desired.node_role.name),
+        observe_profile(cx, desired),
     )?;
-    Ok(Observed { controller_role, policies, queue, rules, node_role, ..Observed::default() })
+    Ok(Observed { controller_role, policies, queue, rules, node_role, instance_profile, ..Observed::default() })
+}
+
+async fn observe_association(cx: &Context, desired: &Desired, known: &Known) -> Result<Option<association::Observed>, Error> {
+    match &desired.association {
+        Some(want) => association::observe(&cx.aws, &cx.place.cluster, want, known.association_id.as_deref()).await,
+        None => Ok(None),
+    }
+}
+
+async fn observe_profile(cx: &Context, desired: &Desired) -> Result<Option<instance_profile::Observed>, Error> {
+    match &desired.instance_profile {
+        Some(want) => instance_profile::observe(&cx.aws, &want.name).await,
+        None => Ok(None),
+    }
 }
 
 /// Whether the object of that key carries this cluster's owner tag.
@@ -167,9 +185,22 @@ impl Observed {
             tags.extend(self.rules.get(&want.name).map(|live| (want.key.clone(), &live.tags)));
         }
         tags.extend(self.association.as_ref().map(|live| (ASSOCIATION.to_owned(), &live.tags)));
-        tags.extend(self.queue.as_ref().map(|live| (QUEUE.to_owned(), &live.tags)));
-        tags.extend(self.access_entry.as_ref().map(|live| (ACCESS_ENTRY.to_owned(), &live.tags)));
+        let made = desired.queue.as_ref().is_some_and(|queue| queue.made.is_some());
+        tags.extend(self.queue.as_ref().filter(|_| made).map(|live| (QUEUE.to_owned(), &live.tags)));
+        tags.extend(self.access_entries.iter().map(|(key, live)| (key.clone(), &live.tags)));
+        tags.extend(self.instance_profile.as_ref().map(|live| (INSTANCE_PROFILE.to_owned(), &live.tags)));
         tags
+    }
+
+    /// Unique ids and ARNs that AWS chose, by the names of the computed attributes.
+    pub fn ids(&self) -> BTreeMap<&'static str, String> {
+        let ids = [
+            ("controller_role_unique_id", self.controller_role.as_ref().map(|live| &live.id)),
+            ("node_role_unique_id", self.node_role.as_ref().map(|live| &live.id)),
+            ("instance_profile_unique_id", self.instance_profile.as_ref().map(|live| &live.id)),
+            ("access_entry_arn", self.access_entries.get(ACCESS_ENTRY).map(|live| &live.arn)),
+        ];
+        ids.into_iter().filter_map(|(name, id)| Some((name, id?.clone()))).collect()
     }
 
     /// The computed map `objects`: each object's line by its key. `owned` are the keys of objects that the bundle is known to
@@ -184,7 +215,7 @@ impl Observed {
             let text = match (&want.made, live) {
                 (None, _) => NOT_MANAGED.into(),
                 (Some(made), Some(live)) if made.may_be_foreign && !mine(want.key, &live.tags) => NOT_MANAGED.into(),
-                (Some(made), live) => line(live.as_ref().map(|live| role::differences(cx, made, live))),
+                (Some(made), live) => line(live.as_ref().map(|live| role::differences(cx, want.key, made, live))),
             };
             lines.insert(want.key.to_owned(), text);
         }
@@ -195,16 +226,28 @@ impl Observed {
             lines.insert(want.key.clone(), line(self.rules.get(&want.name).map(|live| rules::differences(cx, want, live))));
         }
         if let Some(want) = &desired.queue {
-            lines.insert(QUEUE.into(), line(self.queue.as_ref().map(|live| queue::differences(cx, want, live))));
+            let text = match &want.made {
+                None => NOT_MANAGED.into(),
+                Some(made) => line(self.queue.as_ref().map(|live| queue::differences(cx, made, live))),
+            };
+            lines.insert(QUEUE.into(), text);
         }
-        let association = self.association.as_ref().map(|live| association::differences(cx, &desired.association, live));
-        lines.insert(ASSOCIATION.into(), line(association));
-        let entry = match &self.access_entry {
-            Some(live) if !mine(ACCESS_ENTRY, &live.tags) => NOT_MANAGED.into(),
-            live => line(live.as_ref().map(|live| access_entry::differences(cx, live))),
-        };
-        lines.insert(ACCESS_ENTRY.into(), entry);
-        lines.insert(SPOT_ROLE.into(), line(self.spot_role.then(Vec::new)));
+        if let Some(want) = &desired.association {
+            lines.insert(ASSOCIATION.into(), line(self.association.as_ref().map(|live| association::differences(cx, want, live))));
+        }
+        for AccessEntry { key, .. } in &desired.access_entries {
+            let text = match self.access_entries.get(key) {
+                Some(live) if !mine(key, &live.tags) => NOT_MANAGED.into(),
+                live => line(live.map(|live| access_entry::differences(cx, live))),
+            };
+            lines.insert(key.clone(), text);
+        }
+        if let Some(want) = &desired.instance_profile {
+            let found = self.instance_profile.as_ref().map(|live| instance_profile::differences(cx, want, live));
+            lines.insert(INSTANCE_PROFILE.into(), line(found));
+        }
+        let unwanted = !desired.spot_role || !self.spot_role && cx.record.refused.contains(SPOT_ROLE);
+        lines.insert(SPOT_ROLE.into(), if unwanted { NOT_MANAGED.into() } else { line(self.spot_role.then(Vec::new)) });
         if let (Some(want), Some(live)) = (&desired.chart, &self.chart) {
             let differences = live.release.as_ref().map(|_| chart::differences(want, live)).transpose()?;
             lines.insert(CHART.into(), line(differences));

@@ -5,29 +5,49 @@ use std::collections::{BTreeMap, BTreeSet};
 use semver::Version;
 
 use super::arguments::Arguments;
+use super::chart::CRDS;
 use super::desired::{Desired, Place, desired};
-use super::observe::{IN_SYNC, NOT_MANAGED};
+use super::observe::{ACCESS_ENTRY, IN_SYNC, INSTANCE_PROFILE, NOT_MANAGED, QUEUE};
+use crate::Error;
 use crate::tofu::convert;
 use crate::tofu::path::{Path, Step};
 use crate::tofu::schema::Block;
 use crate::tofu::value::Value;
 
-/// Computed attributes that an update leaves as they are until it is applied.
-const LIVE: [&str; 2] = ["ready", "objects"];
-/// Every computed-only attribute.
-const COMPUTED: [&str; 11] = [
-    "controller_role_name",
-    "controller_role_arn",
-    "node_role_name",
-    "node_role_arn",
-    "queue_name",
-    "queue_arn",
-    "queue_url",
-    "ready",
-    "objects",
-    "cluster_arn",
-    "account_id",
+/// Computed attributes that only an apply can tell.
+const LIVE: [&str; 3] = ["ready", "ready_reason", "objects"];
+
+/// Computed attributes that follow from arguments, with those.
+const FOLLOWING: [(&str, &[&str]); 11] = [
+    ("controller_role_name", &["controller_role"]),
+    ("controller_role_arn", &["controller_role"]),
+    ("node_role_name", &["node_role"]),
+    ("node_role_arn", &["node_role"]),
+    ("instance_profile_name", &["instance_profile", "node_role"]),
+    ("instance_profile_arn", &["instance_profile", "node_role"]),
+    ("queue_name", &["interruption_queue"]),
+    ("queue_arn", &["interruption_queue"]),
+    ("event_rules", &["interruption_queue", "rules", "version"]),
+    ("cluster_arn", &["cluster_name"]),
+    ("account_id", &["cluster_name"]),
 ];
+
+/// Computed attributes that AWS or the cluster chooses: the object that each is of, and the arguments with which it changes.
+const CHOSEN: [(&str, &str, &[&str]); 6] = [
+    ("queue_url", QUEUE, &["interruption_queue"]),
+    ("controller_role_unique_id", "controller_role", &["controller_role"]),
+    ("node_role_unique_id", "node_role", &["node_role"]),
+    ("access_entry_arn", ACCESS_ENTRY, &["node_role", "access_entry"]),
+    ("instance_profile_unique_id", INSTANCE_PROFILE, &["instance_profile", "node_role"]),
+    ("crd_versions", CRDS, &["version", "chart", "namespace"]),
+];
+
+/// The version that names are planned for where none is known.
+const SOME_VERSION: Version = Version::new(1, 14, 1);
+
+fn computed() -> impl Iterator<Item = &'static str> {
+    LIVE.into_iter().chain(FOLLOWING.map(|(name, _)| name)).chain(CHOSEN.map(|(name, _, _)| name))
+}
 
 /// The arguments of a configuration, plan or state; what is unknown in it is left out.
 pub fn arguments(block: &Block, value: &Value) -> Arguments {
@@ -46,53 +66,58 @@ pub fn set_by(config: &Value) -> BTreeSet<String> {
 
 /// Makes every computed attribute unknown, as at a create or a replacement.
 pub fn forget(planned: &mut Value) {
-    COMPUTED.iter().for_each(|name| planned.set(name, Value::unknown()));
+    computed().for_each(|name| planned.set(name, Value::unknown()));
 }
 
 /// What an update plans for the computed attributes: unknown where something but drift changes; where only drift is to be
 /// repaired, the lines of what drifted say "in sync" again.
 pub fn update(prior: &Value, planned: &mut Value) {
-    let computed = |name: &String| COMPUTED.contains(&name.as_str());
-    let changes = planned.entries().any(|(name, value)| !computed(name) && value != prior.attr(name));
-    if changes {
-        LIVE.iter().for_each(|name| planned.set(name, Value::unknown()));
-        if planned.attr("interruption_queue") != prior.attr("interruption_queue") || has_lost_url(prior) {
-            planned.set("queue_url", Value::unknown());
-        }
-        return;
-    }
+    let differs = |planned: &Value, name: &str| planned.attr(name) != prior.attr(name);
+    let changes = planned.entries().any(|(name, _)| !computed().any(|computed| computed == name) && differs(planned, name));
     let repaired = prior.attr("objects").entries().map(|(key, line)| {
         let line = if line.as_str() == Some(NOT_MANAGED) { line.clone() } else { Value::from(IN_SYNC) };
         (key.clone(), line)
     });
     let repaired = Value::Map(repaired.collect());
-    if !prior.attr("objects").is_null() && repaired != *prior.attr("objects") {
-        planned.set("objects", repaired);
-        planned.set("ready", Value::unknown());
-        if has_lost_url(prior) {
-            planned.set("queue_url", Value::unknown());
+    let repairs = !prior.attr("objects").is_null() && repaired != *prior.attr("objects");
+    if !changes && !repairs {
+        return;
+    }
+    for (name, key, arguments) in CHOSEN {
+        let line = prior.attr("objects").attr(key).as_str();
+        let is_lost = line.is_some_and(|line| line != IN_SYNC && line != NOT_MANAGED);
+        if is_lost || arguments.iter().any(|argument| differs(planned, argument)) {
+            planned.set(name, Value::unknown());
         }
+    }
+    LIVE.iter().for_each(|name| planned.set(name, Value::unknown()));
+    if !changes {
+        planned.set("objects", repaired);
     }
 }
 
-/// The queue is gone, and with it its URL.
-fn has_lost_url(prior: &Value) -> bool {
-    prior.attr("queue_url").is_null() && !prior.attr("queue_name").is_null()
+/// Names of an existing bundle follow its arguments; where those did not change, they stay as they are.
+pub fn rename(block: &Block, prior: &Value, planned: &mut Value, place: &Place) {
+    let changed = |arguments: &[&str]| arguments.iter().any(|argument| planned.attr(argument) != prior.attr(argument));
+    // a cluster is the same one under its name and its ARN
+    let names = FOLLOWING.iter().filter(|(_, arguments)| *arguments != ["cluster_name"] && changed(arguments)).map(|(name, _)| *name);
+    let names: Vec<&str> = names.collect();
+    let mut renamed = planned.clone();
+    names.iter().for_each(|name| renamed.set(name, Value::unknown()));
+    set_names(block, &mut renamed, place);
+    names.into_iter().for_each(|name| planned.set(name, renamed.attr(name).clone()));
 }
 
 /// Sets names and ARNs as far as they follow from what is known. `place` may lack account, region and partition (empty): then
 /// only the names follow.
 pub fn set_names(block: &Block, planned: &mut Value, place: &Place) {
-    let Ok(desired) = desired(&arguments(block, planned), &Version::new(1, 14, 1), place, &BTreeMap::new()) else { return };
+    let version = planned.attr("version").as_str().and_then(|text| Version::parse(text.trim_start_matches('v')).ok());
+    let version = version.unwrap_or(SOME_VERSION);
+    let Ok(desired) = desired(&arguments(block, planned), &version, place, &BTreeMap::new()) else { return };
     for (name, value) in outputs(&desired) {
-        let from = match name.split_once('_') {
-            Some(("controller", _)) => "controller_role",
-            Some(("node", _)) => "node_role",
-            Some(("queue", _)) => "interruption_queue",
-            _ => "cluster_name",
-        };
-        let follows = planned.attr(from).is_wholly_known() && (!place.account.is_empty() || name.ends_with("_name"));
-        if follows {
+        let from = FOLLOWING.iter().find(|(following, _)| *following == name).map_or(&[][..], |(_, arguments)| arguments);
+        let known = from.iter().all(|argument| planned.attr(argument).is_wholly_known());
+        if known && (!place.account.is_empty() || name.ends_with("_name")) {
             planned.set(name, value);
         }
     }
@@ -101,12 +126,33 @@ pub fn set_names(block: &Block, planned: &mut Value, place: &Place) {
     }
 }
 
+/// Why no such bundle can be, where the arguments that decide it are known: policies that IAM would not take, above all.
+pub fn refusal(block: &Block, planned: &Value, place: &Place) -> Option<Error> {
+    let known = ["controller_role", "node_role", "interruption_queue"].iter().all(|name| planned.attr(name).is_wholly_known());
+    let version = match planned.attr("version").as_str() {
+        Some(text) => Version::parse(text.trim_start_matches('v')).ok()?,
+        None => SOME_VERSION,
+    };
+    // an account that is not known yet is as long as any
+    let mut place = place.clone();
+    if place.account.is_empty() {
+        place = Place { partition: "aws".into(), region: "us-east-1".into(), account: "123456789012".into(), ..place };
+    }
+    if known { desired(&arguments(block, planned), &version, &place, &BTreeMap::new()).err() } else { None }
+}
+
 /// The computed attributes that follow from what a bundle should be.
 pub fn outputs(desired: &Desired) -> Vec<(&'static str, Value)> {
-    let Desired { place, controller_role, node_role, queue, .. } = desired;
+    let Desired { place, controller_role, node_role, queue, instance_profile, rules, .. } = desired;
     let of_queue =
         |text: fn(&super::desired::Queue) -> &String| queue.as_ref().map_or(Value::Null, |queue| Value::from(text(queue).clone()));
+    let of_profile = |text: fn(&super::desired::InstanceProfile) -> &String| {
+        instance_profile.as_ref().map_or(Value::Null, |profile| Value::from(text(profile).clone()))
+    };
     vec![
+        ("instance_profile_name", of_profile(|profile| &profile.name)),
+        ("instance_profile_arn", of_profile(|profile| &profile.arn)),
+        ("event_rules", Value::object(rules.iter().map(|rule| (rule.name.clone(), Value::from(rule.arn.clone()))))),
         ("controller_role_name", Value::from(controller_role.name.clone())),
         ("controller_role_arn", Value::from(controller_role.arn.clone())),
         ("node_role_name", Value::from(node_role.name.clone())),

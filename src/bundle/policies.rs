@@ -3,14 +3,15 @@
 use semver::Version;
 use serde_json::{Value as Json, json};
 
-use super::desired::Place;
+use super::place::Place;
+use crate::tofu::path::Path;
 use crate::{Error, Kind};
 
 /// IAM's limit on a managed policy, whitespace not counted.
 pub const DOCUMENT_LIMIT: usize = 6144;
 
 /// IAM's limit on managed policies attached to one role.
-const ATTACHED_LIMIT: usize = 10;
+pub const ATTACHED_LIMIT: usize = 10;
 
 /// The statements from a minor version of Karpenter's v1 on, until the next line. The last one also serves newer versions.
 const STATEMENTS: [(u64, &str); 8] = [
@@ -24,30 +25,95 @@ const STATEMENTS: [(u64, &str); 8] = [
     (13, include_str!("policies/1.13-1.14.json")),
 ];
 
+/// Newest minor version of Karpenter's v1 that the statements were read off.
+pub const NEWEST_MINOR: u64 = 14;
+
+/// What the controller is to be granted besides what its version needs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Grants<'a> {
+    /// Roles that it may pass to nodes.
+    pub node_role_arns: &'a [String],
+    /// The queue that it reads.
+    pub queue_arn: Option<&'a str>,
+    /// The KMS key of the queue: an id, an ARN or an alias.
+    pub kms_key_id: Option<&'a str>,
+    /// The user's own statements.
+    pub statements: &'a [Json],
+    /// How many policies the user attaches besides.
+    pub attached: usize,
+}
+
 /// The fewest policy documents that hold all of the controller's statements, in a stable order.
 ///
 /// # Errors
-/// `Invalid` for a version below 1.0, or where the documents are more than a role can carry.
-pub fn documents(version: &Version, place: &Place, node_role_arns: &[String], queue_arn: Option<&str>) -> Result<Vec<Json>, Error> {
+/// `Invalid` for a version below 1.0, or where the statements are more than a role can carry, with how many characters too many.
+pub fn documents(version: &Version, place: &Place, grants: &Grants<'_>) -> Result<Vec<Json>, Error> {
     let action = format!("choose IAM policies for Karpenter {version}");
     if version.major < 1 {
-        return Err(Error::new(Kind::Invalid, action, "this version is older than 1.0.0").remedy("Choose a version from 1.0.0 on."));
+        return Err(Error::new(Kind::Invalid, action, "this version is older than 1.0.0")
+            .remedy("Choose a version from 1.0.0 on.")
+            .at(Path::attribute("version")));
     }
     let minor = if version.major > 1 { u64::MAX } else { version.minor };
     let text = STATEMENTS.iter().rev().find(|(from, _)| *from <= minor).map_or("[]", |(_, text)| text);
     let statements: Vec<Json> = serde_json::from_str(text)
         .map_err(|e| Error::new(Kind::Other, action.clone(), "the built-in statements are no JSON").caused_by(e))?;
-    let filled = statements
+    let fill = Fill { place, node_role_arns: grants.node_role_arns, queue_arn: grants.queue_arn.unwrap_or_default() };
+    let mut filled: Vec<Json> = statements
         .into_iter()
         // without a queue the statement about it would name no resource
-        .filter(|statement| queue_arn.is_some() || !statement["Resource"].as_str().is_some_and(|r| r.contains("${queue_arn}")))
-        .map(|statement| fill(&statement, place, node_role_arns, queue_arn.unwrap_or_default()))
+        .filter(|statement| grants.queue_arn.is_some() || !statement["Resource"].as_str().is_some_and(|r| r.contains("${queue_arn}")))
+        .map(|statement| fill.json(&statement))
         .collect();
+    filled.extend(grants.queue_arn.and(grants.kms_key_id).map(|key| decrypt(place, key)));
+    let own: usize = filled.iter().map(|statement| counted_length(statement) + 1).sum();
+    for (at, statement) in grants.statements.iter().enumerate() {
+        let excess = (counted_length(statement) + frame()).saturating_sub(DOCUMENT_LIMIT);
+        if excess > 0 {
+            let message = format!("this statement is {excess} characters longer than the {DOCUMENT_LIMIT} that IAM allows one policy");
+            return Err(Error::new(Kind::Invalid, action, message)
+                .remedy("Split it, or put it into a policy of your own and name that in additional_policies.")
+                .at(Path::attribute("controller_role").index(0).child("policy_statement").index(at)));
+        }
+    }
+    filled.extend(grants.statements.iter().cloned());
     let packed = pack(filled);
-    if packed.len() > ATTACHED_LIMIT {
-        return Err(Error::new(Kind::Invalid, action, format!("{} policies are needed, a role carries {ATTACHED_LIMIT}", packed.len())));
+    let room = ATTACHED_LIMIT.saturating_sub(grants.attached);
+    if packed.len() > room {
+        return Err(too_many(action, &packed, own, grants.attached, room));
     }
     Ok(packed.into_iter().map(|statements| json!({"Version": "2012-10-17", "Statement": statements})).collect())
+}
+
+fn too_many(action: String, packed: &[Vec<Json>], own: usize, attached: usize, room: usize) -> Error {
+    let total: usize = packed.iter().flatten().map(|statement| counted_length(statement) + 1).sum();
+    let excess = total.saturating_sub(room * (DOCUMENT_LIMIT - frame())).max(1);
+    let added = total.saturating_sub(own);
+    let message = format!(
+        "a role carries {ATTACHED_LIMIT} policies of {DOCUMENT_LIMIT} characters each: additional_policies take {attached}, which leaves {room}, \
+         and {} are needed for Karpenter's own statements ({own} characters) and those of policy_statement ({added}): at least {excess} \
+         characters or {} policies too many",
+        packed.len(),
+        packed.len() - room,
+    );
+    Error::new(Kind::Invalid, action, message)
+        .remedy("Attach fewer additional_policies, or shorten the statements in policy_statement.")
+        .at(Path::attribute("controller_role").index(0))
+}
+
+/// What the controller needs to read a queue that a KMS key encrypts. An alias is no resource of IAM's: its key is told by a condition.
+fn decrypt(place: &Place, key: &str) -> Json {
+    let alias = key.rsplit_once(":alias/").map(|(_, name)| name).or_else(|| key.strip_prefix("alias/"));
+    let mut statement = json!({"Sid": "AllowInterruptionQueueDecryption", "Effect": "Allow", "Action": "kms:Decrypt"});
+    match alias {
+        Some(name) => {
+            statement["Resource"] = json!(place.regional_arn("kms", "key/*"));
+            statement["Condition"] = json!({"ForAnyValue:StringEquals": {"kms:ResourceAliases": format!("alias/{name}")}});
+        }
+        None if key.starts_with("arn:") => statement["Resource"] = json!(key),
+        None => statement["Resource"] = json!(place.regional_arn("kms", &format!("key/{key}"))),
+    }
+    statement
 }
 
 /// The length that IAM counts: everything but whitespace.
@@ -55,32 +121,49 @@ pub fn counted_length(document: &Json) -> usize {
     document.to_string().chars().filter(|c| !c.is_whitespace()).count()
 }
 
-fn fill(template: &Json, place: &Place, node_role_arns: &[String], queue_arn: &str) -> Json {
-    match template {
-        Json::String(text) if text == "${node_role_arns}" => match node_role_arns {
-            [one] => json!(one),
-            several => json!(several),
-        },
-        Json::String(text) => Json::String(fill_text(text, place, queue_arn)),
-        Json::Array(items) => items.iter().map(|item| fill(item, place, node_role_arns, queue_arn)).collect(),
-        Json::Object(entries) => {
-            entries.iter().map(|(key, value)| (fill_text(key, place, queue_arn), fill(value, place, node_role_arns, queue_arn))).collect()
+/// What placeholders in statements stand for.
+struct Fill<'a> {
+    place: &'a Place,
+    node_role_arns: &'a [String],
+    queue_arn: &'a str,
+}
+
+impl Fill<'_> {
+    fn json(&self, template: &Json) -> Json {
+        match template {
+            Json::String(text) if text == "${node_role_arns}" => match self.node_role_arns {
+                [one] => json!(one),
+                several => json!(several),
+            },
+            Json::String(text) => Json::String(self.text(text)),
+            Json::Array(items) => items.iter().map(|item| self.json(item)).collect(),
+            Json::Object(entries) => entries.iter().map(|(key, value)| (self.text(key), self.json(value))).collect(),
+            Json::Null | Json::Bool(_) | Json::Number(_) => template.clone(),
         }
-        Json::Null | Json::Bool(_) | Json::Number(_) => template.clone(),
+    }
+
+    fn text(&self, text: &str) -> String {
+        let Place { partition, region, account, cluster, .. } = self.place;
+        // 1.0 names EC2 as all partitions but China's do
+        if text == "ec2.amazonaws.com" && partition == "aws-cn" {
+            return self.place.ec2_service().to_owned();
+        }
+        text.replace("${partition}", partition)
+            .replace("${region}", region)
+            .replace("${account}", account)
+            .replace("${cluster}", cluster)
+            .replace("${queue_arn}", self.queue_arn)
     }
 }
 
-fn fill_text(text: &str, place: &Place, queue_arn: &str) -> String {
-    text.replace("${partition}", &place.partition)
-        .replace("${region}", &place.region)
-        .replace("${account}", &place.account)
-        .replace("${cluster}", &place.cluster)
-        .replace("${queue_arn}", queue_arn)
+/// Characters of a document around its statements.
+fn frame() -> usize {
+    counted_length(&json!({"Version": "2012-10-17", "Statement": []}))
 }
 
 /// First-fit decreasing: optimal for sizes like these, and each document keeps the statements' order.
-fn pack(statements: Vec<Json>) -> Vec<Vec<Json>> {
-    let frame = counted_length(&json!({"Version": "2012-10-17", "Statement": []}));
+pub(super) fn pack(statements: Vec<Json>) -> Vec<Vec<Json>> {
+    let frame = frame();
     let mut sized: Vec<(usize, usize, Json)> =
         statements.into_iter().enumerate().map(|(at, statement)| (counted_length(&statement) + 1, at, statement)).collect();
     sized.sort_by_key(|(size, at, _)| (std::cmp::Reverse(*size), *at));
@@ -113,7 +196,8 @@ mod tests {
 
     fn made(version: &str, cluster: &str, queue: Option<&str>) -> Vec<Json> {
         let roles = [format!("arn:aws:iam::123456789012:role/{cluster}-karpenter-node-role")];
-        documents(&Version::parse(version).unwrap(), &place(cluster, "aws"), &roles, queue).unwrap()
+        let grants = Grants { node_role_arns: &roles, queue_arn: queue, ..Grants::default() };
+        documents(&Version::parse(version).unwrap(), &place(cluster, "aws"), &grants).unwrap()
     }
 
     #[test]
@@ -147,6 +231,74 @@ mod tests {
 
     #[test]
     fn a_version_before_1_0_is_refused() {
-        assert!(documents(&Version::new(0, 37, 0), &place("demo", "aws"), &[], None).is_err());
+        assert!(documents(&Version::new(0, 37, 0), &place("demo", "aws"), &Grants::default()).is_err());
+    }
+
+    fn statement(length: usize) -> Json {
+        let empty = json!({"Effect": "Allow", "Action": "", "Resource": "*"});
+        json!({"Effect": "Allow", "Action": "x".repeat(length - counted_length(&empty)), "Resource": "*"})
+    }
+
+    fn refused(grants: &Grants<'_>) -> Error {
+        documents(&Version::new(1, 14, 1), &place("demo", "aws"), grants).unwrap_err()
+    }
+
+    #[test]
+    fn a_statement_that_no_policy_holds_is_refused_with_its_excess() {
+        let longest = DOCUMENT_LIMIT - frame();
+        let fits = [statement(longest)];
+        assert_eq!(
+            documents(&Version::new(1, 14, 1), &place("demo", "aws"), &Grants { statements: &fits, ..Grants::default() }).unwrap().len(),
+            2
+        );
+        let error = refused(&Grants { statements: &[statement(100), statement(longest + 7)], ..Grants::default() });
+        assert!(error.message.contains("is 7 characters longer"), "{error}");
+        assert_eq!(error.path.unwrap().to_string(), "controller_role[0].policy_statement[1]");
+    }
+
+    #[test]
+    fn more_policies_than_a_role_carries_are_refused_with_how_many_too_many() {
+        let error = refused(&Grants { attached: 10, ..Grants::default() });
+        assert!(
+            error.message.contains("additional_policies take 10, which leaves 0") && error.message.contains("or 1 policies too many"),
+            "{error}"
+        );
+        let large: Vec<Json> = (0..9).map(|_| statement(6000)).collect();
+        assert_eq!(
+            documents(&Version::new(1, 14, 1), &place("demo", "aws"), &Grants { statements: &large, ..Grants::default() }).unwrap().len(),
+            10
+        );
+        let error = refused(&Grants { statements: &large, attached: 1, ..Grants::default() });
+        let total = 9 * 6001;
+        assert!(error.message.contains(&format!("those of policy_statement ({total})")), "{error}");
+    }
+
+    #[test]
+    fn a_key_of_the_queues_is_granted_however_it_is_named() {
+        let made = |key| {
+            let grants = Grants { queue_arn: Some("q"), kms_key_id: Some(key), ..Grants::default() };
+            let documents = documents(&Version::new(1, 14, 1), &place("demo", "aws-us-gov"), &grants).unwrap();
+            let statements = documents[0]["Statement"].as_array().unwrap().clone();
+            statements.into_iter().find(|s| s["Action"] == "kms:Decrypt").unwrap()
+        };
+        assert_eq!(made("arn:aws-us-gov:kms:x:1:key/k")["Resource"], "arn:aws-us-gov:kms:x:1:key/k");
+        assert_eq!(made("1234")["Resource"], "arn:aws-us-gov:kms:eu-central-1:123456789012:key/1234");
+        for alias in ["alias/a", "arn:aws-us-gov:kms:x:1:alias/a"] {
+            assert_eq!(made(alias)["Condition"]["ForAnyValue:StringEquals"]["kms:ResourceAliases"], "alias/a");
+        }
+    }
+
+    #[test]
+    fn other_partitions_have_their_own_arns_and_names() {
+        let roles = ["r".to_owned()];
+        let grants = Grants { node_role_arns: &roles, queue_arn: Some("q"), ..Grants::default() };
+        for (partition, other) in [("aws-cn", "arn:aws:"), ("aws-us-gov", "arn:aws:")] {
+            for minor in 0..=NEWEST_MINOR {
+                let documents = documents(&Version::new(1, minor, 0), &place("demo", partition), &grants).unwrap();
+                assert!(documents.iter().all(|document| !document.to_string().contains(other)), "{partition} 1.{minor}");
+            }
+        }
+        let china = documents(&Version::new(1, 0, 8), &place("demo", "aws-cn"), &grants).unwrap();
+        assert!(china[0].to_string().contains(r#""iam:PassedToService":"ec2.amazonaws.com.cn""#), "{}", china[0]);
     }
 }

@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 use super::context::{Context, Ownership};
 use super::desired::Policy;
 use super::role::{document, iam_tags};
+use super::statement;
 use crate::aws::Clients;
 use crate::aws::error::from_sdk;
 use crate::{Error, Kind};
@@ -42,7 +43,7 @@ pub async fn observe(aws: &Clients, arn: &str) -> Result<Option<Observed>, Error
 
 /// How a policy differs from what the bundle wants.
 pub fn differences(cx: &Context, policy: &Policy, live: &Observed) -> Vec<String> {
-    let document = (live.document != policy.document).then(|| "document differs".to_owned());
+    let document = (!statement::same(&live.document, &policy.document)).then(|| "document differs".to_owned());
     document.into_iter().chain(cx.tags.differences(&live.tags)).collect()
 }
 
@@ -66,7 +67,7 @@ pub async fn converge(cx: &Context, policy: &Policy, live: Option<&Observed>) ->
 
 async fn update(cx: &Context, policy: &Policy, live: &Observed) -> Result<(), Error> {
     let (iam, arn) = (&cx.aws.iam, policy.arn.as_str());
-    if live.document != policy.document {
+    if !statement::same(&live.document, &policy.document) {
         match create_version(cx, policy).await {
             // IAM keeps five versions
             Err(error) if error.kind == Kind::Quota => {
@@ -115,6 +116,17 @@ async fn delete_version(cx: &Context, arn: &str, id: &str) -> Result<(), Error> 
     let sent = cx.aws.iam.delete_policy_version().policy_arn(arn).version_id(id);
     sent.send().await.map_err(|e| from_sdk(format!("iam:DeletePolicyVersion {arn} {id}"), e))?;
     Ok(())
+}
+
+/// [`delete`]s the policy of that ARN where there is one and it is ours.
+///
+/// # Errors
+/// What IAM says.
+pub async fn delete_own(cx: &Context, arn: &str) -> Result<(), Error> {
+    match observe(&cx.aws, arn).await? {
+        Some(live) if cx.ownership(&live.tags) == Ownership::Ours => delete(cx, arn).await,
+        _ => Ok(()),
+    }
 }
 
 /// Deletes a policy that is attached to nothing any more; one that is gone is fine.

@@ -6,10 +6,14 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use serde_json::Value as Json;
 
 use super::context::Context;
-use super::desired::Queue;
+use super::desired::{MadeQueue, Queue};
+use super::statement;
 use crate::aws::Clients;
 use crate::aws::error::from_sdk;
 use crate::{Error, Kind};
+
+/// SQS' name of the attribute with the KMS key.
+const KEY: &str = "KmsMasterKeyId";
 
 /// A queue as it is.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -65,23 +69,28 @@ pub async fn observe(aws: &Clients, name: &str, known: Option<&str>) -> Result<O
 }
 
 /// How a queue differs from what the bundle wants.
-pub fn differences(cx: &Context, want: &Queue, live: &Observed) -> Vec<String> {
+pub fn differences(cx: &Context, want: &MadeQueue, live: &Observed) -> Vec<String> {
     let mut found: Vec<String> = changed(want, live)
         .into_iter()
         .map(|(name, value)| {
-            let have = live.attributes.get(&name).map_or("none", String::as_str);
-            format!("{} {have}, want {value}", hcl_name(&name))
+            let text = |value: Option<&String>| value.filter(|value| !value.is_empty()).map_or("none", String::as_str).to_owned();
+            format!("{} {}, want {}", hcl_name(&name), text(live.attributes.get(&name)), text(Some(&value)))
         })
         .collect();
-    if live.policy != want.policy {
+    if !statement::same(&live.policy, &want.policy) {
         found.push("policy differs".to_owned());
     }
     found.extend(cx.tags.differences(&live.tags));
     found
 }
 
-fn changed(want: &Queue, live: &Observed) -> BTreeMap<String, String> {
-    want.attributes.iter().filter(|(name, value)| live.attributes.get(*name) != Some(value)).map(|(k, v)| (k.clone(), v.clone())).collect()
+fn changed(want: &MadeQueue, live: &Observed) -> BTreeMap<String, String> {
+    let mut wanted = want.attributes.clone();
+    // a key that is not wanted any more is taken away by an empty one
+    if live.attributes.get(KEY).is_some_and(|key| !key.is_empty()) {
+        wanted.entry(KEY.to_owned()).or_default();
+    }
+    wanted.into_iter().filter(|(name, value)| live.attributes.get(name) != Some(value)).collect()
 }
 
 /// The names that a reader of Karpenter's documentation knows.
@@ -89,7 +98,8 @@ fn hcl_name(attribute: &str) -> &str {
     match attribute {
         "MessageRetentionPeriod" => "message_retention_seconds",
         "SqsManagedSseEnabled" => "sqs_managed_sse_enabled",
-        "KmsMasterKeyId" => "kms_key_id",
+        KEY => "kms_key_id",
+        "KmsDataKeyReusePeriodSeconds" => "kms_data_key_reuse_period_seconds",
         other => other,
     }
 }
@@ -99,8 +109,8 @@ fn hcl_name(attribute: &str) -> &str {
 ///
 /// # Errors
 /// What SQS says.
-pub async fn converge(cx: &Context, want: &Queue, live: Option<&Observed>) -> Result<String, Error> {
-    let (sqs, name) = (&cx.aws.sqs, want.name.as_str());
+pub async fn converge(cx: &Context, queue: &Queue, want: &MadeQueue, live: Option<&Observed>) -> Result<String, Error> {
+    let (sqs, name) = (&cx.aws.sqs, queue.name.as_str());
     let attributes = |attributes: BTreeMap<String, String>, policy: Option<&Json>| -> HashMap<QueueAttributeName, String> {
         let policy = policy.map(|policy| (QueueAttributeName::Policy, policy.to_string()));
         attributes.into_iter().map(|(name, value)| (QueueAttributeName::from(name.as_str()), value)).chain(policy).collect()
@@ -117,7 +127,7 @@ pub async fn converge(cx: &Context, want: &Queue, live: Option<&Observed>) -> Re
             .await;
     };
     let changed = changed(want, live);
-    if !changed.is_empty() || live.policy != want.policy {
+    if !changed.is_empty() || !statement::same(&live.policy, &want.policy) {
         // The policy always goes along: it is one call either way.
         let changed = attributes(changed, Some(&want.policy));
         let sent = sqs.set_queue_attributes().queue_url(&live.url).set_attributes(Some(changed));

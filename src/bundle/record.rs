@@ -14,6 +14,10 @@ pub struct Record {
     pub owned: BTreeSet<String>,
     /// The tags that the last apply wrote, so that those which the configuration drops can be removed.
     pub tags: BTreeMap<String, String>,
+    /// Keys of the tags that the last apply gave single objects as their own, by the objects' keys.
+    pub own_tags: BTreeMap<String, BTreeSet<String>>,
+    /// Keys of objects that AWS refused to make and that a bundle can do without.
+    pub refused: BTreeSet<String>,
     /// Top-level arguments that the configuration set at the last apply.
     pub set: BTreeSet<String>,
     /// Those that the configuration sets which is being planned or applied.

@@ -6,8 +6,8 @@ use futures::future::{BoxFuture, try_join_all};
 use futures::{FutureExt as _, StreamExt as _};
 
 use super::context::{Context, Ownership};
-use super::desired::{Desired, Role};
-use super::observe::{ACCESS_ENTRY, ASSOCIATION, Observed, QUEUE};
+use super::desired::{Desired, InstanceProfile, Role};
+use super::observe::{ASSOCIATION, INSTANCE_PROFILE, Observed, QUEUE};
 use super::{access_entry, association, policy, queue, role, rules};
 use crate::aws::error::from_sdk;
 use crate::{Error, Kind};
@@ -47,8 +47,16 @@ pub async fn remove(cx: &Context, removal: Removal<'_>) -> Vec<Error> {
     }
     let policies = old.policies.iter().filter(|want| going(&want.key)).map(|want| want.arn.clone()).collect();
     steps.push(controller(cx, &old.controller_role, live.controller_role.as_ref(), policies, going(old.controller_role.key)).boxed());
-    let entry = going(ACCESS_ENTRY) && cluster_exists;
-    steps.push(nodes(cx, &old.node_role, live.node_role.as_ref(), entry, going(old.node_role.key), keep.is_some()).boxed());
+    let entries = old.access_entries.iter().filter(|want| cluster_exists && going(&want.key));
+    let nodes = Nodes {
+        want: &old.node_role,
+        live: live.node_role.as_ref(),
+        entries: entries.map(|want| want.role_arn.as_str()).collect(),
+        profile: old.instance_profile.as_ref().filter(|_| going(INSTANCE_PROFILE)),
+        role_goes: going(old.node_role.key),
+        updating: keep.is_some(),
+    };
+    steps.push(nodes.remove(cx).boxed());
     let done: Vec<_> = futures::stream::iter(steps).buffer_unordered(CONCURRENCY).collect().await;
     done.into_iter().filter_map(Result::err).collect()
 }
@@ -61,11 +69,14 @@ impl Removal<'_> {
             let Some(keep) = keep else { return false };
             match key {
                 ASSOCIATION => {
-                    let who = |desired: &Desired| (desired.association.namespace.clone(), desired.association.service_account.clone());
+                    let who = |desired: &Desired| desired.association.clone().map(|a| (a.namespace, a.service_account));
                     who(keep) == who(old)
                 }
+                INSTANCE_PROFILE => {
+                    keep.instance_profile.as_ref().map(|profile| &profile.name)
+                        == old.instance_profile.as_ref().map(|profile| &profile.name)
+                }
                 QUEUE => keep.queue.as_ref().map(|queue| &queue.arn) == old.queue.as_ref().map(|queue| &queue.arn),
-                ACCESS_ENTRY => keep.node_role.arn == old.node_role.arn,
                 key if key == old.controller_role.key => keep.controller_role.arn == old.controller_role.arn,
                 key if key == old.node_role.key => keep.node_role.arn == old.node_role.arn,
                 key => {
@@ -79,7 +90,9 @@ impl Removal<'_> {
                         .iter()
                         .find(|want| want.key == key)
                         .is_some_and(|want| keep.rules.iter().any(|kept| kept.name == want.name));
-                    policy || rule
+                    let kept = |arn: &String| keep.access_entries.iter().any(|kept| kept.role_arn == *arn);
+                    let entry = old.access_entries.iter().find(|want| want.key == key).is_some_and(|want| kept(&want.role_arn));
+                    policy || rule || entry
                 }
             }
         };
@@ -98,37 +111,48 @@ async fn controller(cx: &Context, want: &Role, live: Option<&role::Observed>, po
     try_join_all(calls).await?;
     let role = async { if role_goes { delete_role(cx, &want.name).await } else { Ok(()) } };
     let calls: Vec<_> = policies.iter().map(|arn| policy::delete(cx, arn)).collect();
-    futures::try_join!(role, try_join_all(calls))?;
+    // what a change that was killed may have left
+    let interim = want.made.iter().filter(|_| role_goes).flat_map(|made| &made.interim);
+    let interim: Vec<_> = interim.map(|arn| policy::delete_own(cx, arn)).collect();
+    futures::try_join!(role, try_join_all(calls), try_join_all(interim))?;
     Ok(())
 }
 
-/// The node role with its access entry. An update leaves a role that instance profiles still use: nodes run with it.
-async fn nodes(
-    cx: &Context,
-    want: &Role,
-    live: Option<&role::Observed>,
-    entry_goes: bool,
+/// The node role with what lets nodes use it.
+struct Nodes<'a> {
+    want: &'a Role,
+    live: Option<&'a role::Observed>,
+    /// Roles whose access entries go.
+    entries: Vec<&'a str>,
+    /// The bundle's own instance profile, where it goes.
+    profile: Option<&'a InstanceProfile>,
     role_goes: bool,
     updating: bool,
-) -> Result<(), Error> {
-    let profiles = if role_goes { instance_profiles(cx, &want.name).await? } else { vec![] };
-    if updating && !profiles.is_empty() {
-        let message = format!("nodes may still run with it: instance profiles {}", profiles.join(", "));
-        return Err(Error::new(Kind::Conflict, format!("delete the former node role {}", want.name), message)
-            .remedy("Let Karpenter replace the nodes, then apply again."));
+}
+
+impl Nodes<'_> {
+    /// An update leaves a role that instance profiles of Karpenter's still use: nodes run with it.
+    async fn remove(self, cx: &Context) -> Result<(), Error> {
+        let Nodes { want, live, entries, profile, role_goes, updating } = self;
+        let profiles = if role_goes { instance_profiles(cx, &want.name).await? } else { vec![] };
+        if updating && !profiles.is_empty() {
+            let message = format!("nodes may still run with it: instance profiles {}", profiles.join(", "));
+            return Err(Error::new(Kind::Conflict, format!("delete the former node role {}", want.name), message)
+                .remedy("Let Karpenter replace the nodes, then apply again."));
+        }
+        let calls: Vec<_> = entries.into_iter().map(|role_arn| access_entry::delete(cx, role_arn)).collect();
+        try_join_all(calls).await?;
+        let profiles = profiles.iter().map(String::as_str).chain(profile.map(|profile| profile.name.as_str()));
+        let calls: Vec<_> = profiles.map(|name| delete_profile(cx, &want.name, name)).collect();
+        try_join_all(calls).await?;
+        if !role_goes {
+            return Ok(());
+        }
+        let attached = live.map(|live| live.attached.as_slice()).unwrap_or_default();
+        let calls: Vec<_> = attached.iter().map(|arn| detach_policy(cx, &want.name, arn)).collect();
+        try_join_all(calls).await?;
+        delete_role(cx, &want.name).await
     }
-    if entry_goes {
-        access_entry::delete(cx, &want.arn).await?;
-    }
-    if !role_goes {
-        return Ok(());
-    }
-    let calls: Vec<_> = profiles.iter().map(|profile| delete_profile(cx, &want.name, profile)).collect();
-    try_join_all(calls).await?;
-    let attached = live.map(|live| live.attached.as_slice()).unwrap_or_default();
-    let calls: Vec<_> = attached.iter().map(|arn| detach_policy(cx, &want.name, arn)).collect();
-    try_join_all(calls).await?;
-    delete_role(cx, &want.name).await
 }
 
 /// Names of the instance profiles with this role that Karpenter made for this cluster.
@@ -169,7 +193,11 @@ async fn delete_profile(cx: &Context, role_name: &str, profile: &str) -> Result<
     gone_is_fine(sent.send().await.map_err(|e| from_sdk(format!("iam:DeleteInstanceProfile {profile}"), e)))
 }
 
-async fn detach_policy(cx: &Context, role_name: &str, arn: &str) -> Result<(), Error> {
+/// Takes a policy off a role; one that is off is fine.
+///
+/// # Errors
+/// What IAM says.
+pub async fn detach_policy(cx: &Context, role_name: &str, arn: &str) -> Result<(), Error> {
     let sent = cx.aws.iam.detach_role_policy().role_name(role_name).policy_arn(arn);
     gone_is_fine(sent.send().await.map_err(|e| from_sdk(format!("iam:DetachRolePolicy {role_name} {arn}"), e)))
 }

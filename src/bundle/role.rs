@@ -6,8 +6,9 @@ use aws_sdk_iam::types::Tag;
 use futures::future::try_join_all;
 use serde_json::Value as Json;
 
-use super::context::Context;
+use super::context::{Context, Ownership};
 use super::desired::{CREATING_TAG, MadeRole, Role};
+use super::statement;
 use crate::aws::Clients;
 use crate::aws::error::from_sdk;
 use crate::{Error, Kind};
@@ -17,6 +18,12 @@ use crate::{Error, Kind};
 pub struct Observed {
     /// Its ARN.
     pub arn: String,
+    /// IAM's unique id.
+    pub id: String,
+    /// Its description.
+    pub description: Option<String>,
+    /// Longest session in seconds.
+    pub max_session_duration: i64,
     /// Its IAM path.
     pub path: String,
     /// Who may assume it.
@@ -63,7 +70,11 @@ pub async fn look(aws: &Clients, name: &str) -> Result<Option<Observed>, Error> 
         trust: document(role.assume_role_policy_document.as_deref().unwrap_or_default()),
         permissions_boundary: role.permissions_boundary.and_then(|boundary| boundary.permissions_boundary_arn),
         tags: role.tags.unwrap_or_default().into_iter().map(|tag| (tag.key, tag.value)).collect(),
+        description: role.description,
+        // IAM leaves its default out
+        max_session_duration: role.max_session_duration.map_or(3600, i64::from),
         arn: role.arn,
+        id: role.role_id,
         path: role.path,
         attached: vec![],
     }))
@@ -87,13 +98,19 @@ pub fn document(encoded: &str) -> Json {
 }
 
 /// How a role differs from what the bundle wants.
-pub fn differences(cx: &Context, made: &MadeRole, live: &Observed) -> Vec<String> {
+pub fn differences(cx: &Context, key: &str, made: &MadeRole, live: &Observed) -> Vec<String> {
     let mut found = vec![];
     if live.path != made.path {
         found.push(format!("path {}, want {}", live.path, made.path));
     }
-    if live.trust != made.trust {
+    if !statement::same(&live.trust, &made.trust) {
         found.push("trust_policy differs".to_owned());
+    }
+    if made.description.is_some() && live.description != made.description {
+        found.push("description differs".to_owned());
+    }
+    if live.max_session_duration != made.max_session_duration {
+        found.push(format!("max_session_duration {}, want {}", live.max_session_duration, made.max_session_duration));
     }
     if live.permissions_boundary != made.permissions_boundary {
         let name = |arn: &Option<String>| arn.clone().unwrap_or_else(|| "none".into());
@@ -102,39 +119,66 @@ pub fn differences(cx: &Context, made: &MadeRole, live: &Observed) -> Vec<String
     for arn in made.attached.iter().filter(|arn| !live.attached.contains(arn)) {
         found.push(format!("policy {} not attached", arn.rsplit('/').next().unwrap_or(arn)));
     }
-    found.extend(cx.tags.differences(&live.tags));
+    for arn in made.interim.iter().filter(|arn| live.attached.contains(arn)) {
+        found.push(format!("policy {} still attached", arn.rsplit('/').next().unwrap_or(arn)));
+    }
+    found.extend(cx.with_own_tags(key, &made.tags).tags.differences(&live.tags));
     found
 }
 
-/// Makes the role, or changes the one that is there; its policies are [`attach`]'s.
+/// Makes the role, or changes the one that is there; its unique id. Its policies are [`attach`]'s.
 ///
 /// # Errors
-/// What IAM says.
-pub async fn converge(cx: &Context, role: &Role, made: &MadeRole, live: Option<&Observed>, creating: bool) -> Result<(), Error> {
+/// What IAM says; a role of that name that is not ours.
+pub async fn converge(cx: &Context, role: &Role, made: &MadeRole, live: Option<&Observed>, creating: bool) -> Result<String, Error> {
+    let cx = cx.with_own_tags(role.key, &made.tags);
     match live {
-        None => create(cx, role, made, creating).await,
-        Some(live) => update(cx, role, made, live).await,
+        None => create(&cx, role, made, creating).await,
+        Some(live) => update(&cx, role, made, live).await,
     }
 }
 
-async fn create(cx: &Context, role: &Role, made: &MadeRole, creating: bool) -> Result<(), Error> {
-    let sent = cx.aws.iam.create_role().role_name(&role.name).path(&made.path).assume_role_policy_document(made.trust.to_string());
-    let sent = sent.description(format!("Karpenter on the EKS cluster {}", cx.place.cluster));
-    let sent = sent.set_permissions_boundary(made.permissions_boundary.clone()).set_tags(Some(iam_tags(&cx.tags.with_marker(creating))?));
-    sent.send().await.map_err(|e| from_sdk(format!("iam:CreateRole {}", role.name), e))?;
-    Ok(())
+async fn create(cx: &Context, role: &Role, made: &MadeRole, creating: bool) -> Result<String, Error> {
+    let description = made.description.clone().unwrap_or_else(|| format!("Karpenter on the EKS cluster {}", cx.place.cluster));
+    let tags = iam_tags(&cx.tags.with_marker(creating))?;
+    let created = cx
+        .patiently(made.trusts_the_new(), || async {
+            let sent = cx.aws.iam.create_role().role_name(&role.name).path(&made.path).description(&description);
+            let sent = sent.assume_role_policy_document(made.trust.to_string()).max_session_duration(session(made));
+            let sent = sent.set_permissions_boundary(made.permissions_boundary.clone()).set_tags(Some(tags.clone()));
+            sent.send().await.map_err(|e| from_sdk(format!("iam:CreateRole {}", role.name), e))
+        })
+        .await;
+    match created {
+        Ok(answer) => Ok(answer.role.map(|role| role.role_id).unwrap_or_default()),
+        // the answer to an earlier try may have been lost
+        Err(error) if error.kind == Kind::AlreadyExists => match look(&cx.aws, &role.name).await? {
+            Some(live) if cx.ownership(&live.tags) == Ownership::Ours => update(cx, role, made, &live).await,
+            _ => Err(error.remedy("Delete it, or set another name for it in this bundle.")),
+        },
+        Err(error) => Err(error),
+    }
 }
 
-async fn update(cx: &Context, role: &Role, made: &MadeRole, live: &Observed) -> Result<(), Error> {
+fn session(made: &MadeRole) -> i32 {
+    i32::try_from(made.max_session_duration).unwrap_or(i32::MAX)
+}
+
+async fn update(cx: &Context, role: &Role, made: &MadeRole, live: &Observed) -> Result<String, Error> {
     let (iam, name) = (&cx.aws.iam, role.name.as_str());
     if live.path != made.path {
         let message = format!("it exists with the path {}, and IAM cannot change it to {}", live.path, made.path);
         return Err(Error::new(Kind::Invalid, format!("change the path of role {name}"), message)
             .remedy("Give the role another name together with the new path."));
     }
-    if live.trust != made.trust {
-        let sent = iam.update_assume_role_policy().role_name(name).policy_document(made.trust.to_string());
-        sent.send().await.map_err(|e| from_sdk(format!("iam:UpdateAssumeRolePolicy {name}"), e))?;
+    if !statement::same(&live.trust, &made.trust) {
+        cx.patiently(made.trusts_the_new(), || set_trust(cx, name, &made.trust)).await?;
+    }
+    let described = made.description.is_none() || live.description == made.description;
+    if !described || live.max_session_duration != made.max_session_duration {
+        let description = made.description.clone().or_else(|| live.description.clone());
+        let sent = iam.update_role().role_name(name).set_description(description).max_session_duration(session(made));
+        sent.send().await.map_err(|e| from_sdk(format!("iam:UpdateRole {name}"), e))?;
     }
     match &made.permissions_boundary {
         want if *want == live.permissions_boundary => {}
@@ -155,7 +199,26 @@ async fn update(cx: &Context, role: &Role, made: &MadeRole, live: &Observed) -> 
     if !remove.is_empty() {
         untag(cx, name, remove).await?;
     }
+    Ok(live.id.clone())
+}
+
+/// Says who may assume the role.
+///
+/// # Errors
+/// What IAM says.
+pub async fn set_trust(cx: &Context, name: &str, trust: &Json) -> Result<(), Error> {
+    let sent = cx.aws.iam.update_assume_role_policy().role_name(name).policy_document(trust.to_string());
+    sent.send().await.map_err(|e| from_sdk(format!("iam:UpdateAssumeRolePolicy {name}"), e))?;
     Ok(())
+}
+
+impl MadeRole {
+    /// What to wait for: IAM refuses a principal that was made seconds ago as malformed. Services always exist.
+    fn trusts_the_new(&self) -> &'static [Kind] {
+        let statements = self.trust["Statement"].as_array();
+        let named = |statement: &Json| ["AWS", "Federated"].iter().any(|kind| statement["Principal"].get(kind).is_some());
+        if statements.is_some_and(|statements| statements.iter().any(named)) { &[Kind::Invalid, Kind::Conflict] } else { &[Kind::Conflict] }
+    }
 }
 
 /// Attaches what is not attached yet, all at once.
@@ -182,7 +245,7 @@ async fn attach_one(cx: &Context, role_name: &str, arn: &str) -> Result<(), Erro
 /// # Errors
 /// What IAM says.
 pub async fn remove_marker(cx: &Context, role_name: &str) -> Result<(), Error> {
-    untag(cx, role_name, vec![CREATING_TAG.to_owned()]).await
+    cx.patiently(&[Kind::Conflict], || untag(cx, role_name, vec![CREATING_TAG.to_owned()])).await
 }
 
 async fn untag(cx: &Context, role_name: &str, keys: Vec<String>) -> Result<(), Error> {

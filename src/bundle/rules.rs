@@ -7,7 +7,7 @@ use futures::future::try_join_all;
 use serde_json::Value as Json;
 
 use super::context::Context;
-use super::events::{Rule, TARGET_ID, name_prefix};
+use super::events::{Rule, TARGET_ID, common_prefix};
 use crate::aws::error::from_sdk;
 use crate::{Error, Kind};
 
@@ -24,18 +24,21 @@ pub struct Observed {
     pub tags: BTreeMap<String, String>,
 }
 
-/// The cluster's rules by name: one call where there are none, and a call for the tags of each.
+/// The wanted rules that exist, by name: one call where there are none, and a call for the tags of each.
 ///
 /// # Errors
 /// What EventBridge says.
-pub async fn observe(cx: &Context, queue_arn: Option<&str>) -> Result<BTreeMap<String, Observed>, Error> {
-    let (bus, prefix) = (&cx.aws.eventbridge, name_prefix(&cx.place));
+pub async fn observe(cx: &Context, wanted: &[Rule], queue_arn: Option<&str>) -> Result<BTreeMap<String, Observed>, Error> {
+    let Some(prefix) = common_prefix(wanted) else { return Ok(BTreeMap::new()) };
+    let bus = &cx.aws.eventbridge;
     let mut rules = vec![];
     let mut token = None;
     loop {
-        let sent = bus.list_rules().name_prefix(&prefix).set_next_token(token);
+        let sent = bus.list_rules().name_prefix(prefix).set_next_token(token);
         let answer = sent.send().await.map_err(|e| from_sdk(format!("events:ListRules {prefix}*"), e))?;
-        rules.extend(answer.rules.unwrap_or_default());
+        // a short prefix may be others', too
+        let ours = |rule: &aws_sdk_eventbridge::types::Rule| wanted.iter().any(|want| rule.name.as_ref() == Some(&want.name));
+        rules.extend(answer.rules.unwrap_or_default().into_iter().filter(ours));
         token = answer.next_token;
         if token.is_none() {
             break;

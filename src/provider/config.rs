@@ -14,6 +14,7 @@ pub use aws::{AssumeRole, DefaultTags, Endpoints, Registry, WebIdentity};
 pub use kubernetes::{Exec, Kubernetes};
 pub use validate::validate;
 
+use super::ignore_tags::IgnoreTags;
 use crate::tofu::convert;
 use crate::tofu::schema::{Format, Schema};
 use crate::tofu::value::Value;
@@ -76,7 +77,9 @@ pub struct ProviderConfig {
     pub cluster_assume_role: Option<Vec<AssumeRole>>,
     /// Tags for every AWS object that this provider makes. They never reach a node class: a changing tag would replace every node.
     pub default_tags: Option<DefaultTags>,
-    /// Endpoints of AWS services, for instance of VPC endpoints.
+    /// Tags that others put on what this provider made.
+    pub ignore_tags: Option<IgnoreTags>,
+    /// Endpoints of AWS services, for instance of VPC endpoints. `AWS_ENDPOINT_URL` and `AWS_ENDPOINT_URL_<SERVICE>` count, too.
     pub endpoints: Option<Endpoints>,
     /// Credentials of a registry that charts are pulled from. The public registry needs none.
     pub registry: Option<Vec<Registry>>,
@@ -163,8 +166,16 @@ mod tests {
     fn the_schema_has_blocks_and_hides_secrets() {
         let schema = schema();
         let names: Vec<&str> = schema.block.blocks.iter().map(|b| b.name.as_str()).collect();
-        let expected =
-            ["assume_role", "assume_role_with_web_identity", "cluster_assume_role", "default_tags", "endpoints", "kubernetes", "registry"];
+        let expected = [
+            "assume_role",
+            "assume_role_with_web_identity",
+            "cluster_assume_role",
+            "default_tags",
+            "endpoints",
+            "ignore_tags",
+            "kubernetes",
+            "registry",
+        ];
         assert_eq!(names, expected);
         let sensitive = |block: &str, name: &str| match block {
             "" => schema.block.attribute(name).unwrap().sensitive,

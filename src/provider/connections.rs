@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, OnceCell, watch};
 
 use super::cluster::{Cluster, describe, identify};
 use super::config::{self, Read, Registry};
+use super::ignore_tags::IgnoreTags;
 use super::{accounts, environment};
 use crate::aws::arn::{self, ClusterRef};
 use crate::aws::config::Chain;
@@ -132,6 +133,16 @@ impl Connections {
         let read = self.read();
         known(&read, &["default_tags"])?;
         Ok(read.config.default_tags.clone().and_then(|d| d.tags).unwrap_or_default())
+    }
+
+    /// Tags that are left as they are on AWS objects that exist.
+    ///
+    /// # Errors
+    /// [`Kind::ConfigUnknown`].
+    pub fn ignore_tags(&self) -> Result<IgnoreTags, Error> {
+        let read = self.read();
+        known(&read, &["ignore_tags"])?;
+        Ok(read.config.ignore_tags.clone().unwrap_or_default())
     }
 
     /// Credentials for a chart's repository, where the provider block has any.

@@ -9,7 +9,7 @@ use super::bundle::Bundle;
 use super::bundle_steps::{deadline, is_cluster_gone, known, map};
 use crate::bundle::association;
 use crate::bundle::chart;
-use crate::bundle::context::{Context, Tags};
+use crate::bundle::context::Context;
 use crate::bundle::desired::{Association, Place};
 use crate::bundle::names::{QUEUE_LIMIT, ROLE_LIMIT, within};
 use crate::bundle::nodes;
@@ -56,8 +56,7 @@ impl Bundle {
             Err(error) => return Err(error),
         };
         let desired = self.desired_of(state, &place)?;
-        let tags = Tags { wanted: desired.tags.clone(), ..Tags::default() };
-        let cx = Context { aws: connection.aws.clone(), place, tags, deadline, connections: self.connections.clone() };
+        let cx = Context { deadline, ..Context::to_look(connection.aws.clone(), &desired, self.connections.clone()) };
         if let (Some(want), true) = (&desired.chart, cluster_exists) {
             let session = self.session(&connection).await?;
             release_nodes(&session.client, state, record, deadline).await?;

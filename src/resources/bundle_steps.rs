@@ -9,19 +9,23 @@ use semver::Version;
 use tokio::time::Instant;
 
 use super::bundle::Bundle;
+use super::bundle_review::refuse_mismatch;
 use super::formats;
 use crate::bundle::chart::{self, Session, parse_version};
 use crate::bundle::context::{Context, Tags};
 use crate::bundle::converge::{self, Outcome};
 use crate::bundle::desired::{Desired, Place, desired};
+use crate::bundle::interim::Interim;
 use crate::bundle::observe::{self, CRDS_STAY, Known, MISSING, NOT_MANAGED, Observed};
-use crate::bundle::plan;
 use crate::bundle::record::Record;
 use crate::bundle::remove::{self, Removal};
+use crate::bundle::supported::mismatch;
+use crate::bundle::{plan, pods, transition};
 use crate::helm::RegistryAuth;
 use crate::provider::Connection;
 use crate::tofu::convert;
 use crate::tofu::diagnostics::Diagnostics;
+use crate::tofu::path::Path;
 use crate::tofu::resource::{ApplyRequest, ApplyResponse, ImportResponse, ReadRequest, ReadResponse};
 use crate::tofu::value::Value;
 use crate::{Error, Kind};
@@ -80,6 +84,14 @@ impl Bundle {
             record.owned.extend(live.tags(desired).into_keys().filter(|key| observe::is_ours(cx, &live, desired, key)));
         }
         refuse(cx, desired, &live, creating, record)?;
+        let is_new_version = old.as_ref().is_none_or(|old| old.version != desired.version);
+        if let Some(error) = refuse_mismatch(&desired.version, &connection.cluster.kubernetes_version).filter(|_| is_new_version) {
+            return Err(error.into());
+        }
+        if old.as_ref().is_none_or(|old| old.credentials != desired.credentials) {
+            transition::require_oidc_provider(cx, desired).await?;
+        }
+        let interim = old.as_ref().map(|old| Interim::between(old, desired)).unwrap_or_default();
         let source = match (&desired.chart, &session, &live.chart) {
             (Some(want), Some(session), Some(live)) => {
                 let source = chart::source(session, want, live).await?;
@@ -91,12 +103,25 @@ impl Bundle {
             _ => None,
         };
 
-        let mut outcome = converge::converge(cx, desired, &live, creating, &record.owned).await;
+        if let (Some(session), Some(source)) = (&session, &source) {
+            transition::upgrade_crds(session, desired, &live, source).await?;
+        }
+        transition::keep(cx, desired, &interim).await?;
+        let mut outcome = converge::converge(cx, &interim.stage(desired), &live, creating, &record.owned).await;
         if let (Some(moved), Some(session), true) = (moved, &session, outcome.errors.is_empty()) {
             outcome.errors.extend(chart::remove(session, moved).await.err());
         }
         if outcome.errors.is_empty() {
+            let crds = source.as_ref().zip(desired.chart.as_ref()).filter(|(_, want)| want.manage_crds).map(|(source, _)| source.crds());
+            let crds = crds.transpose()?.unwrap_or_default();
+            outcome.crds = crds.iter().filter_map(|crd| Some(crd["metadata"]["name"].as_str()?.to_owned())).collect();
             converge::install(cx, desired, &live, session.as_ref(), source, &mut outcome).await;
+        }
+        if outcome.errors.is_empty() {
+            outcome.errors.extend(transition::verify(&interim, desired, &outcome).err());
+        }
+        if outcome.errors.is_empty() {
+            outcome.errors.extend(transition::release(cx, desired, &live, &interim).await.err());
         }
         if let (Some(old), true) = (&old, outcome.errors.is_empty()) {
             outcome.errors.extend(clean_up(cx, old, desired, record).await);
@@ -104,7 +129,16 @@ impl Bundle {
         if outcome.errors.is_empty() {
             converge::finish(cx, desired, &live, creating, &mut outcome).await;
         }
+        let is_changed = |change: &dyn Fn(&Desired) -> bool| old.as_ref().is_none_or(change);
+        if is_changed(&|old| old.node_role.arn != desired.node_role.arn || old.access_entries.len() != desired.access_entries.len()) {
+            outcome.warnings.extend(transition::let_nodes_in(desired));
+        }
+        if let (Some(session), true) = (&session, is_changed(&|old| old.association != desired.association)) {
+            outcome.warnings.extend(pods::missing_agent(session, desired).await);
+        }
         record.complete = record.complete || outcome.errors.is_empty();
+        record.refused.clone_from(&outcome.refused);
+        record.own_tags = own_tags(desired, if outcome.errors.is_empty() { None } else { Some(&record.own_tags) });
         record.owned.extend(outcome.owned.iter().cloned());
         if outcome.association_id.is_some() {
             record.association_id.clone_from(&outcome.association_id);
@@ -128,7 +162,7 @@ impl Bundle {
                 Err(error) => ReadResponse { new_state: current_state, private, diagnostics: error.into() },
             };
         }
-        let new_state = match self.try_refresh(&current_state, &mut record).await {
+        let new_state = match self.try_refresh(&current_state, &mut record, &mut diagnostics).await {
             Ok(state) => return ReadResponse { new_state: state, private: record.write(), diagnostics },
             Err(error) if error.kind == Kind::ConfigUnknown => {
                 let detail =
@@ -152,9 +186,13 @@ impl Bundle {
         ReadResponse { new_state, private, diagnostics }
     }
 
-    async fn try_refresh(&self, state: &Value, record: &mut Record) -> Result<Value, Error> {
+    async fn try_refresh(&self, state: &Value, record: &mut Record, diagnostics: &mut Diagnostics) -> Result<Value, Error> {
         let connection = self.reach(state).await?;
+        let kubernetes = connection.cluster.kubernetes_version.clone();
         let Target { desired, cx, session, .. } = self.target(connection, state, record, Instant::now() + REFRESH).await?;
+        if let Some(why) = mismatch(&desired.version, &kubernetes) {
+            diagnostics.warning(Path::attribute("version"), "this version of Karpenter does not fit the cluster", format!("{why}."));
+        }
         let live = observe::observe(&cx, &desired, &known(record, state), session.as_ref()).await?;
         let lines = live.lines(&cx, &desired, &record.owned)?;
         let stays = |key: &str| CRDS_STAY.contains(&key);
@@ -163,8 +201,13 @@ impl Bundle {
         }
         record.association_id = live.association.as_ref().map(|live| live.id.clone());
         let mut state = state.clone();
+        set_live(&mut state, &desired, &live.ids(), live.chart.as_ref().map(chart::crds_in_sync).unwrap_or_default());
         state.set("objects", map(lines));
         state.set("ready", Value::from(live.chart.as_ref().is_none_or(|chart| chart.ready)));
+        state.set(
+            "ready_reason",
+            live.chart.as_ref().filter(|chart| !chart.ready).map_or(Value::Null, |chart| Value::from(chart.why.clone())),
+        );
         if desired.queue.is_some() {
             state.set("queue_url", live.queue.as_ref().map_or(Value::Null, |queue| Value::from(queue.url.clone())));
         }
@@ -187,7 +230,7 @@ impl Bundle {
         record: &Record,
         deadline: Instant,
     ) -> Result<Target, Error> {
-        let place = Place::of_arn(&connection.cluster.arn).ok_or_else(|| {
+        let place = Place::of_cluster(&connection.cluster).ok_or_else(|| {
             Error::new(Kind::Invalid, "find the bundle's cluster", "no EKS cluster is named")
                 .remedy("Set `cluster_name` in the provider block or here.")
         })?;
@@ -203,8 +246,9 @@ impl Bundle {
         let desired = desired(&arguments, &version, &place, &self.connections.default_tags()?)?;
         let session = if installs { Some(Session { auth, ..self.session(&connection).await? }) } else { None };
         let stale = record.tags.keys().filter(|key| !desired.tags.contains_key(*key)).cloned().collect();
-        let tags = Tags { wanted: desired.tags.clone(), stale };
-        let cx = Context { aws: connection.aws.clone(), place, tags, deadline, connections: self.connections.clone() };
+        let tags = Tags { wanted: desired.tags.clone(), stale, ignored: self.connections.ignore_tags()? };
+        let record = record.clone();
+        let cx = Context { aws: connection.aws.clone(), place, tags, record, deadline, connections: self.connections.clone() };
         Ok(Target { connection, desired, cx, session })
     }
 
@@ -242,9 +286,12 @@ fn refuse(cx: &Context, desired: &Desired, live: &Observed, creating: bool, reco
 /// Removes what an update does not want any more.
 async fn clean_up(cx: &Context, old: &Desired, new: &Desired, record: &mut Record) -> Vec<Error> {
     let names = |desired: &Desired| -> BTreeSet<String> {
-        let Desired { version: _, place: _, tags: _, controller_role, policies, association, queue, rules, node_role, chart: _ } = desired;
+        let Desired { version: _, place: _, tags: _, credentials: _, spot_role: _, chart: _, controller_role, policies, .. } = desired;
+        let Desired { association, queue, rules, node_role, access_entries, instance_profile, .. } = desired;
         let mut names = BTreeSet::from([controller_role.arn.clone(), node_role.arn.clone()]);
-        names.insert(format!("{}/{}", association.namespace, association.service_account));
+        names.extend(association.iter().map(|association| format!("{}/{}", association.namespace, association.service_account)));
+        names.extend(access_entries.iter().map(|entry| format!("access entry {}", entry.role_arn)));
+        names.extend(instance_profile.iter().map(|profile| profile.arn.clone()));
         names.extend(policies.iter().map(|policy| policy.arn.clone()).chain(rules.iter().map(|rule| rule.arn.clone())));
         names.extend(queue.iter().map(|queue| queue.arn.clone()));
         names
@@ -263,8 +310,22 @@ async fn clean_up(cx: &Context, old: &Desired, new: &Desired, record: &mut Recor
 
 /// The state after a change. Where an update failed, the prior arguments stay, so that the next plan shows what is left to do.
 fn answer(target: &Target, request: &ApplyRequest, outcome: Outcome) -> (Value, Diagnostics) {
-    let Outcome { lines, owned: _, association_id: _, queue_url, ready, why, errors } = outcome;
+    let Outcome {
+        lines,
+        owned: _,
+        refused: _,
+        association_id: _,
+        association_created: _,
+        ids,
+        crds,
+        queue_url,
+        ready,
+        why,
+        warnings,
+        errors,
+    } = outcome;
     let mut diagnostics = Diagnostics::default();
+    warnings.into_iter().for_each(|(summary, detail)| diagnostics.warning(None, summary, detail));
     let failed = !errors.is_empty();
     errors.into_iter().for_each(|error| diagnostics.extend(error.into()));
     if !failed && !ready {
@@ -281,8 +342,29 @@ fn answer(target: &Target, request: &ApplyRequest, outcome: Outcome) -> (Value, 
     observed.set("version", Value::from(target.desired.version.to_string()));
     observed.set("queue_url", queue_url.map_or(Value::Null, Value::from));
     observed.set("ready", Value::from(ready));
+    observed.set("ready_reason", if ready { Value::Null } else { Value::from(why) });
+    set_live(&mut observed, &target.desired, &ids, crds);
     observed.set("objects", map(lines));
     (convert::settle(&request.planned_state, &observed), diagnostics)
+}
+
+/// The computed attributes that AWS and the cluster choose.
+pub(super) fn set_live(state: &mut Value, desired: &Desired, ids: &BTreeMap<&'static str, String>, crds: Vec<String>) {
+    for name in ["controller_role_unique_id", "node_role_unique_id", "instance_profile_unique_id", "access_entry_arn"] {
+        state.set(name, ids.get(name).map_or(Value::Null, |id| Value::from(id.clone())));
+    }
+    let version = Value::from(desired.version.to_string());
+    state.set("crd_versions", Value::object(crds.into_iter().map(|name| (name, version.clone()))));
+}
+
+/// Keys of tags that single objects have of their own; after a failure, those of before, too.
+fn own_tags(desired: &Desired, before: Option<&BTreeMap<String, BTreeSet<String>>>) -> BTreeMap<String, BTreeSet<String>> {
+    let mut keys = before.cloned().unwrap_or_default();
+    for role in [&desired.controller_role, &desired.node_role] {
+        let own = role.made.iter().flat_map(|made| made.tags.keys().cloned());
+        keys.entry(role.key.to_owned()).or_default().extend(own);
+    }
+    keys
 }
 
 /// What saves calls.

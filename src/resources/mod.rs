@@ -3,7 +3,9 @@
 mod aws_formats;
 pub mod bundle;
 mod bundle_chart;
+mod bundle_check;
 mod bundle_ends;
+mod bundle_review;
 mod bundle_steps;
 mod create;
 mod cron;

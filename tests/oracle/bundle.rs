@@ -62,7 +62,7 @@ impl Backend for Inventory {
             diagnostics.error(None, "no such bundle can be", "");
             return ApplyResponse { new_state: request.prior_state.clone(), private: request.planned_private.clone(), diagnostics };
         };
-        let Desired { version, place: _, tags: _, controller_role, policies, association: _, queue, rules, node_role, chart: _ } = &desired;
+        let Desired { version, controller_role, policies, queue, rules, node_role, .. } = &desired;
         let keys = [controller_role.key.to_owned(), node_role.key.to_owned()].into_iter();
         let keys = keys
             .chain(policies.iter().map(|p| p.key.clone()))

@@ -1,0 +1,187 @@
+//! Statements of IAM policies as users write them: the blocks of `aws_iam_policy_document`, in the bundle's own arguments.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value as Json, json};
+
+/// A statement of an IAM policy, as in `aws_iam_policy_document`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Statement {
+    /// Its id, letters and digits.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9]+$"))]
+    pub sid: Option<String>,
+    /// `Allow` unless set, or `Deny`.
+    pub effect: Option<Effect>,
+    /// Actions that it is about.
+    pub actions: Option<Vec<String>>,
+    /// Actions that it is not about.
+    pub not_actions: Option<Vec<String>>,
+    /// Resources that it is about.
+    pub resources: Option<Vec<String>>,
+    /// Resources that it is not about.
+    pub not_resources: Option<Vec<String>>,
+    /// Who it is about, where the policy belongs to a role's trust or to a queue.
+    pub principals: Option<Vec<Principals>>,
+    /// Who it is not about.
+    pub not_principals: Option<Vec<Principals>>,
+    /// When it holds.
+    pub condition: Option<Vec<Condition>>,
+}
+
+/// What a statement does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum Effect {
+    /// Permit.
+    #[default]
+    Allow,
+    /// Forbid.
+    Deny,
+}
+
+/// Identities of one type. All is required in HCL; `Option` because a plan may not know it yet.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+pub struct Principals {
+    /// `AWS`, `Service`, `Federated`, `CanonicalUser`, or `*` for everybody.
+    #[schemars(required)]
+    pub r#type: Option<String>,
+    /// ARNs, service names, or `*`.
+    #[schemars(required)]
+    pub identifiers: Option<Vec<String>>,
+}
+
+/// One condition. All is required in HCL; `Option` because a plan may not know it yet.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+pub struct Condition {
+    /// Operator, such as `StringEquals`.
+    #[schemars(required)]
+    pub test: Option<String>,
+    /// Key, such as `aws:SourceAccount`.
+    #[schemars(required)]
+    pub variable: Option<String>,
+    /// Values of which one must match.
+    #[schemars(required)]
+    pub values: Option<Vec<String>>,
+}
+
+impl Statement {
+    /// The statement as IAM keeps it; a single element stands without its list.
+    pub fn json(&self) -> Json {
+        let Statement { sid, effect, actions, not_actions, resources, not_resources, principals, not_principals, condition } = self;
+        let mut statement = Map::new();
+        if let Some(sid) = sid {
+            statement.insert("Sid".into(), json!(sid));
+        }
+        statement.insert("Effect".into(), json!(if *effect == Some(Effect::Deny) { "Deny" } else { "Allow" }));
+        for (key, principals) in [("Principal", principals), ("NotPrincipal", not_principals)] {
+            statement.extend(principals.as_deref().filter(|p| !p.is_empty()).map(|p| (key.to_owned(), self::principals(p))));
+        }
+        for (key, texts) in [("Action", actions), ("NotAction", not_actions), ("Resource", resources), ("NotResource", not_resources)] {
+            statement.extend(texts.as_deref().filter(|t| !t.is_empty()).map(|t| (key.to_owned(), one_or_many(t))));
+        }
+        let mut tests: BTreeMap<&str, BTreeMap<&str, Json>> = BTreeMap::new();
+        for Condition { test, variable, values } in condition.iter().flatten() {
+            let (test, variable) = (test.as_deref().unwrap_or_default(), variable.as_deref().unwrap_or_default());
+            tests.entry(test).or_default().insert(variable, one_or_many(values.as_deref().unwrap_or_default()));
+        }
+        if !tests.is_empty() {
+            statement.insert("Condition".into(), json!(tests));
+        }
+        Json::Object(statement)
+    }
+
+    /// [`Statement::json`] of a policy that belongs to a resource: that one is meant where the statement names none.
+    pub fn json_about(&self, resource: &str) -> Json {
+        let mut statement = self.json();
+        if statement.get("Resource").is_none() && statement.get("NotResource").is_none() {
+            statement["Resource"] = json!(resource);
+        }
+        statement
+    }
+}
+
+fn principals(principals: &[Principals]) -> Json {
+    if principals.iter().any(|p| p.r#type.as_deref() == Some("*")) {
+        return json!("*");
+    }
+    let mut types: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for Principals { r#type, identifiers } in principals {
+        types.entry(r#type.as_deref().unwrap_or_default()).or_default().extend(identifiers.iter().flatten().cloned());
+    }
+    types.into_iter().map(|(kind, identifiers)| (kind.to_owned(), one_or_many(&identifiers))).collect::<Map<_, _>>().into()
+}
+
+fn one_or_many(texts: &[String]) -> Json {
+    match texts {
+        [one] => json!(one),
+        many => json!(many),
+    }
+}
+
+/// Whether two policy documents say the same: IAM may answer a list where one text was sent, and principals in another order.
+pub fn same(a: &Json, b: &Json) -> bool {
+    normal(a) == normal(b)
+}
+
+/// Lists of one as their element, other lists of texts in order.
+fn normal(json: &Json) -> Json {
+    match json {
+        Json::Array(items) => match items.as_slice() {
+            [one] => normal(one),
+            many => {
+                let mut many: Vec<Json> = many.iter().map(normal).collect();
+                if many.iter().all(Json::is_string) {
+                    many.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
+                    many.dedup();
+                }
+                Json::Array(many)
+            }
+        },
+        Json::Object(entries) => entries.iter().map(|(key, value)| (key.clone(), normal(value))).collect(),
+        other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_is_what_iam_keeps() {
+        let statement: Statement = serde_json::from_value(json!({
+            "sid": "Mine", "actions": ["kms:Decrypt"], "resources": ["a", "b"],
+            "principals": [{"type": "Service", "identifiers": ["x.amazonaws.com"]}, {"type": "AWS", "identifiers": ["1", "2"]}],
+            "condition": [
+                {"test": "StringEquals", "variable": "aws:SourceAccount", "values": ["1"]},
+                {"test": "StringEquals", "variable": "aws:SourceArn", "values": ["x", "y"]},
+            ],
+        }))
+        .unwrap();
+        assert_eq!(
+            statement.json(),
+            json!({
+                "Sid": "Mine", "Effect": "Allow", "Action": "kms:Decrypt", "Resource": ["a", "b"],
+                "Principal": {"Service": "x.amazonaws.com", "AWS": ["1", "2"]},
+                "Condition": {"StringEquals": {"aws:SourceAccount": "1", "aws:SourceArn": ["x", "y"]}},
+            })
+        );
+    }
+
+    #[test]
+    fn a_queues_statement_is_about_the_queue() {
+        let deny: Statement = serde_json::from_value(json!({
+            "effect": "Deny", "actions": ["sqs:*"], "principals": [{"type": "*", "identifiers": ["*"]}],
+        }))
+        .unwrap();
+        assert_eq!(deny.json_about("q"), json!({"Effect": "Deny", "Principal": "*", "Action": "sqs:*", "Resource": "q"}));
+    }
+
+    #[test]
+    fn documents_that_iam_rewrites_are_the_same() {
+        let sent = json!({"Statement": [{"Action": ["a", "b"], "Resource": "r"}]});
+        assert!(same(&sent, &json!({"Statement": {"Action": ["b", "a"], "Resource": ["r"]}})));
+        assert!(!same(&sent, &json!({"Statement": [{"Action": ["a"], "Resource": "r"}]})));
+    }
+}
