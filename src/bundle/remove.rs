@@ -102,7 +102,8 @@ async fn controller(cx: &Context, want: &Role, live: Option<&role::Observed>, po
     Ok(())
 }
 
-/// The node role with its access entry. An update leaves a role that instance profiles still use: nodes run with it.
+/// The node role with its access entry. An update leaves a role that instance profiles still use: nodes run with it. A destroy
+/// takes the profiles that Karpenter left on the role for this cluster along, even where the role itself stays.
 async fn nodes(
     cx: &Context,
     want: &Role,
@@ -111,28 +112,52 @@ async fn nodes(
     role_goes: bool,
     updating: bool,
 ) -> Result<(), Error> {
-    let profiles = if role_goes { instance_profiles(cx, &want.name).await? } else { vec![] };
+    let looks = role_goes || (!updating && live.is_some());
+    let profiles = if looks { instance_profiles(cx, &want.name).await? } else { vec![] };
+    let of = |whose: fn(&Maker) -> bool| profiles.iter().filter(move |(_, maker)| whose(maker)).map(|(name, _)| name.as_str());
     if updating && !profiles.is_empty() {
-        let message = format!("nodes may still run with it: instance profiles {}", profiles.join(", "));
-        return Err(Error::new(Kind::Conflict, format!("delete the former node role {}", want.name), message)
-            .remedy("Let Karpenter replace the nodes, then apply again."));
+        let names = profiles.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+        return Err(Error::new(
+            Kind::Conflict,
+            format!("delete the former node role {}", want.name),
+            format!("nodes may still run with it: instance profiles {names}"),
+        )
+        .remedy("Let Karpenter replace the nodes, then apply again."));
     }
     if entry_goes {
         access_entry::delete(cx, &want.arn).await?;
     }
+    let goes = if role_goes { |maker: &Maker| *maker != Maker::Another } else { |maker: &Maker| *maker == Maker::Karpenter };
+    let calls: Vec<_> = of(goes).map(|profile| delete_profile(cx, &want.name, profile)).collect();
+    try_join_all(calls).await?;
     if !role_goes {
         return Ok(());
     }
-    let calls: Vec<_> = profiles.iter().map(|profile| delete_profile(cx, &want.name, profile)).collect();
-    try_join_all(calls).await?;
+    let others = of(|maker| *maker == Maker::Another).collect::<Vec<_>>().join(", ");
+    if !others.is_empty() {
+        let message = format!("instance profiles that are not of this cluster use it: {others}");
+        return Err(Error::new(Kind::Conflict, format!("iam:DeleteRole {}", want.name), message)
+            .remedy("Take the role out of them, or delete them, and destroy again."));
+    }
     let attached = live.map(|live| live.attached.as_slice()).unwrap_or_default();
     let calls: Vec<_> = attached.iter().map(|arn| detach_policy(cx, &want.name, arn)).collect();
     try_join_all(calls).await?;
     delete_role(cx, &want.name).await
 }
 
-/// Names of the instance profiles with this role that Karpenter made for this cluster.
-async fn instance_profiles(cx: &Context, role_name: &str) -> Result<Vec<String>, Error> {
+/// Who made an instance profile, as its tags tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Maker {
+    /// Karpenter, from a node class of this cluster.
+    Karpenter,
+    /// Something else of this cluster.
+    Cluster,
+    /// Somebody else.
+    Another,
+}
+
+/// The instance profiles with this role.
+async fn instance_profiles(cx: &Context, role_name: &str) -> Result<Vec<(String, Maker)>, Error> {
     let iam = &cx.aws.iam;
     let mut profiles = vec![];
     let mut pages = iam.list_instance_profiles_for_role().role_name(role_name).into_paginator().items().send();
@@ -143,22 +168,26 @@ async fn instance_profiles(cx: &Context, role_name: &str) -> Result<Vec<String>,
             Err(error) => return Err(error),
         }
     }
-    let mut ours = vec![];
+    let mut found = vec![];
     for name in profiles {
-        if is_karpenters(cx, &name).await? {
-            ours.push(name);
-        }
+        let maker = maker(cx, &name).await?;
+        found.push((name, maker));
     }
-    Ok(ours)
+    Ok(found)
 }
 
-/// Whether Karpenter made the profile for this cluster, as its tags say; a list of profiles leaves tags out.
-async fn is_karpenters(cx: &Context, profile: &str) -> Result<bool, Error> {
+/// Who made the profile; a list of profiles leaves tags out.
+async fn maker(cx: &Context, profile: &str) -> Result<Maker, Error> {
     let sent = cx.aws.iam.list_instance_profile_tags().instance_profile_name(profile);
     let tags = sent.send().await.map_err(|e| from_sdk(format!("iam:ListInstanceProfileTags {profile}"), e))?.tags;
     let of = |key: &str| tags.iter().find(|tag| tag.key == key).map(|tag| tag.value.as_str());
     let owned = of(&format!("kubernetes.io/cluster/{}", cx.place.cluster)) == Some("owned");
-    Ok(owned && of("topology.kubernetes.io/region").is_none_or(|region| region == cx.place.region))
+    let here = of("topology.kubernetes.io/region").is_none_or(|region| region == cx.place.region);
+    Ok(match (owned && here, of("karpenter.k8s.aws/ec2nodeclass")) {
+        (true, Some(_)) => Maker::Karpenter,
+        (true, None) => Maker::Cluster,
+        (false, _) => Maker::Another,
+    })
 }
 
 async fn delete_profile(cx: &Context, role_name: &str, profile: &str) -> Result<(), Error> {

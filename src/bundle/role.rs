@@ -6,7 +6,7 @@ use aws_sdk_iam::types::Tag;
 use futures::future::try_join_all;
 use serde_json::Value as Json;
 
-use super::context::Context;
+use super::context::{Context, Ownership};
 use super::desired::{CREATING_TAG, MadeRole, Role};
 use crate::aws::Clients;
 use crate::aws::error::from_sdk;
@@ -121,8 +121,17 @@ async fn create(cx: &Context, role: &Role, made: &MadeRole, creating: bool) -> R
     let sent = cx.aws.iam.create_role().role_name(&role.name).path(&made.path).assume_role_policy_document(made.trust.to_string());
     let sent = sent.description(format!("Karpenter on the EKS cluster {}", cx.place.cluster));
     let sent = sent.set_permissions_boundary(made.permissions_boundary.clone()).set_tags(Some(iam_tags(&cx.tags.with_marker(creating))?));
-    sent.send().await.map_err(|e| from_sdk(format!("iam:CreateRole {}", role.name), e))?;
-    Ok(())
+    let Err(error) = sent.send().await.map_err(|e| from_sdk(format!("iam:CreateRole {}", role.name), e)) else { return Ok(()) };
+    // perhaps ours: the answer to an attempt was lost, or the look that did not find it was too early
+    match error.kind {
+        Kind::AlreadyExists => match look(&cx.aws, &role.name).await? {
+            Some(live) if cx.ownership(&live.tags) == Ownership::Ours && live.tags.contains_key(CREATING_TAG) == creating => {
+                update(cx, role, made, &live).await
+            }
+            _ => Err(error.remedy("It appeared meanwhile: apply again to see whose it is.")),
+        },
+        _ => Err(error),
+    }
 }
 
 async fn update(cx: &Context, role: &Role, made: &MadeRole, live: &Observed) -> Result<(), Error> {

@@ -129,7 +129,13 @@ impl Event {
         let iam = key.starts_with("iam:") || key.starts_with("sts:");
         let fault = Fault::on(&format!("^{}$", regex_escape(key))).nth(nth);
         let status = |fault: Fault, of_kubernetes: (u16, &str), of_iam: (u16, &str), of_others: (u16, &str)| {
-            let (status, code) = if kubernetes { of_kubernetes } else if iam { of_iam } else { of_others };
+            let (status, code) = if kubernetes {
+                of_kubernetes
+            } else if iam {
+                of_iam
+            } else {
+                of_others
+            };
             fault.status(status, code, "a fault of the matrix")
         };
         match self {
@@ -137,7 +143,8 @@ impl Event {
             Event::KillAfter => fault.kill(pid).after_effect(),
             Event::Throttled => status(fault, (429, "TooManyRequests"), (400, "Throttling"), (400, "ThrottlingException")),
             Event::ServerError => status(fault, (500, "InternalError"), (500, "ServiceFailure"), (500, "InternalFailure")),
-            Event::TimedOut => fault.stall(Duration::from_secs(40)),
+            // longer than the provider waits for an answer
+            Event::TimedOut => fault.stall(Duration::from_secs(if kubernetes { 70 } else { 35 })),
             Event::ResetBefore => fault.close(),
             Event::ResetAfter => fault.close().after_effect(),
             Event::Denied | Event::DeniedWithNodes => {
@@ -147,7 +154,9 @@ impl Event {
                 fault.status(400, "AWS.SimpleQueueService.NonExistentQueue", "a fault of the matrix")
             }
             Event::NotFound => status(fault, (404, "NotFound"), (404, "NoSuchEntity"), (404, "ResourceNotFoundException")),
-            Event::Unauthorized => status(fault, (401, "Unauthorized"), (403, "InvalidClientTokenId"), (400, "UnrecognizedClientException")),
+            Event::Unauthorized => {
+                status(fault, (401, "Unauthorized"), (403, "InvalidClientTokenId"), (400, "UnrecognizedClientException"))
+            }
         }
     }
 
@@ -208,7 +217,9 @@ impl Baseline {
 
     /// How many calls each phase makes, and how many of them write.
     pub fn summary(&self) -> String {
-        let of = |(phase, calls): (&Phase, &Vec<Call>)| format!("{phase:?} {} calls, {} write", calls.len(), calls.iter().filter(|c| c.mutating).count());
+        let of = |(phase, calls): (&Phase, &Vec<Call>)| {
+            format!("{phase:?} {} calls, {} write", calls.len(), calls.iter().filter(|c| c.mutating).count())
+        };
         self.calls.iter().map(of).collect::<Vec<_>>().join("; ")
     }
 }

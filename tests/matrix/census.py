@@ -4,7 +4,7 @@ server over its admin certificate for Kubernetes; nothing of the provider's. Ord
   {"do": "wipe", "crds": false}   everything of a bundle goes: moto starts anew, the release's objects are deleted
   {"do": "python", "script": TEXT}   runs it with boto3's clients and get/put/patch/delete at hand; answers what it leaves in `result`
 """
-import hashlib, http.client, json, os, runpy, ssl, sys, time, traceback
+import contextlib, hashlib, http.client, io, json, os, runpy, ssl, sys, time, traceback
 from urllib.parse import urlsplit
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -121,11 +121,8 @@ def count():
 def wipe(crds):
     aws = http.client.HTTPConnection(AWS.hostname, AWS.port, timeout=60)
     aws.request("POST", "/moto-api/reset"); aws.getresponse().read(); aws.close()
-    sys.stdout, stdout = sys.stderr, sys.stdout   # it says what it made
-    try:
+    with contextlib.redirect_stdout(io.StringIO()):
         runpy.run_path(os.path.join(ENVIRONMENT, "aws_setup.py"))
-    finally:
-        sys.stdout = stdout
     for path in KARPENTER:
         for o in items(path):
             one = f"{path}/{o['metadata']['name']}"

@@ -134,8 +134,10 @@ fn destroyed(stage: &Stage, baseline: &Baseline, mut kept: Kept) -> Result<Verdi
         other => return Err(format!("the destroy after a failed create ended with {other:?}")),
     }
     let stays = |key: &str| key.contains("AWSServiceRoleFor") || key.starts_with("CRD ");
-    let left: Vec<String> =
-        differences(&baseline.empty, &stage.count(), false).into_iter().filter(|line| !line.split_once(' ').is_some_and(|(_, key)| stays(key.trim_start_matches("role ")) || stays(key))).collect();
+    let left: Vec<String> = differences(&baseline.empty, &stage.count(), false)
+        .into_iter()
+        .filter(|line| !line.split_once(' ').is_some_and(|(_, key)| stays(key.trim_start_matches("role ")) || stays(key)))
+        .collect();
     if left.is_empty() { Ok(Verdict::Destroyed) } else { Err(format!("left by the destroy:\n    {}", left.join("\n    "))) }
 }
 

@@ -101,10 +101,7 @@ impl Stage {
     /// A bundle with its chart, and what else is set.
     pub fn whole(&self, arguments: Json) -> Json {
         let mut arguments = arguments;
-        let mut chart = arguments["chart"][0].take();
-        if chart.is_null() {
-            chart = json!({});
-        }
+        let mut chart = arguments.pointer("/chart/0").cloned().unwrap_or_else(|| json!({}));
         chart["repository"] = json!(self.lab.chart_repository());
         arguments["chart"] = json!([chart]);
         arguments
