@@ -67,11 +67,19 @@ impl Bundle {
                 chart::remove(&session, want).await?;
             }
         }
-        let live = match cluster_exists {
-            true => observe::observe(&cx, &desired, &known(record, state), None).await?,
-            false => observe::observe_without_cluster(&cx, &desired, &known(record, state)).await?,
-        };
-        Ok(remove::remove(&cx, Removal { old: &desired, live: &live, keep: None, owned: &record.owned, cluster_exists }).await)
+        // A second look, since the first may have been too early for what was made seconds before; what is still seen goes again.
+        let mut errors = vec![];
+        for _ in 0..2 {
+            let live = match cluster_exists {
+                true => observe::observe(&cx, &desired, &known(record, state), None).await?,
+                false => observe::observe_without_cluster(&cx, &desired, &known(record, state)).await?,
+            };
+            errors = remove::remove(&cx, Removal { old: &desired, live: &live, keep: None, owned: &record.owned, cluster_exists }).await;
+            if !errors.is_empty() {
+                break;
+            }
+        }
+        Ok(errors)
     }
 
     /// Nodes go before the controller does, or nothing would ever remove them.

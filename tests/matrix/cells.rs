@@ -206,9 +206,10 @@ impl Baseline {
                     cells.extend(KILLS.map(cell));
                     cells.extend((*phase == Phase::Create).then(|| cell(Event::DeniedWithNodes)));
                 }
+                let kind = if *phase == Phase::Move { Phase::Update } else { *phase };
                 // a watch may end at any time: nothing waits for it alone
-                if call.action != "WATCH" && faulted.insert((*phase, call.key.clone())) {
-                    cells.extend(FAULTS.map(cell));
+                if call.action != "WATCH" && faulted.insert((kind, call.key.clone())) {
+                    cells.extend(FAULTS.map(cell).into_iter().filter(|cell| cell.event != Event::NotFound || may_lag(call)));
                 }
             }
         }
@@ -222,6 +223,12 @@ impl Baseline {
         };
         self.calls.iter().map(of).collect::<Vec<_>>().join("; ")
     }
+}
+
+/// Whether a server may say of what exists that it does not: AWS is consistent in the end, an API server always. But what is written
+/// into a namespace, or of a kind, may be too early for that.
+fn may_lag(call: &Call) -> bool {
+    call.service != "kubernetes" || matches!(call.action.as_str(), "PATCH" | "POST" | "PUT")
 }
 
 /// Some of the cells, by a seed: kills and faults by turns, none that waits for a timeout.

@@ -33,16 +33,18 @@ connection = None
 
 def call(method, path, body=None, kind="application/json"):
     global connection
-    for attempt in (1, 2):
+    for attempt in range(120):
         try:
             connection = connection or http.client.HTTPSConnection(HOST.hostname, HOST.port, context=TLS, timeout=60)
             connection.request(method, path, json.dumps(body) if body is not None else None, {"Content-Type": kind})
             answer = connection.getresponse()
             data = answer.read()
-            break
+            if answer.status != 429:   # the storage of a kind whose CRD is new
+                break
+            time.sleep(0.5)
         except (OSError, http.client.HTTPException):
             connection = None
-            if attempt == 2:
+            if attempt > 1:
                 raise
     if answer.status == 404:
         return None
@@ -85,7 +87,7 @@ def pods_rest():
         deployments = items("/apis/apps/v1/deployments" + HELM)
         want = sum(d["spec"]["replicas"] for d in deployments)
         pods = items("/api/v1/pods" + OURS)
-        if len(pods) == want and not any("deletionTimestamp" in p["metadata"] for p in pods):
+        if len(pods) == want and not any("deletionTimestamp" in o["metadata"] for o in pods + deployments):
             return len(pods)
         time.sleep(0.2)
     return len(items("/api/v1/pods" + OURS))

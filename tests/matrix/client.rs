@@ -165,7 +165,8 @@ impl<'a> Client<'a> {
     async fn start(&self) -> Process<'_> {
         let mut environment: Vec<(String, String)> = self.lab.env().iter().map(|(k, v)| (k.clone(), v.clone())).collect();
         environment.push(("AWS_ENDPOINT_URL".into(), self.proxy.aws.clone()));
-        let plugin = Plugin::start_with(Start { environment, ..Start::default() }).await;
+        let command = std::env::var("MATRIX_PROVIDER").map(|path| vec![path]).unwrap_or_else(|_| Start::default().command);
+        let plugin = Plugin::start_with(Start { command, environment, ..Start::default() }).await;
         let mut provider = plugin.provider().await;
         let schema = config::schema();
         let mut config = Value::object(Vec::<(String, Value)>::new());
