@@ -16,8 +16,11 @@ mod plugin;
 #[allow(dead_code)] // the oracle uses the rest
 mod random;
 
+mod behind_our_back;
 mod cells;
 mod client;
+mod destroy;
+mod others;
 mod play;
 mod stage;
 
@@ -35,7 +38,7 @@ fn variable<T: std::str::FromStr>(name: &str, otherwise: T) -> T {
 
 #[test]
 fn whatever_happens_to_a_call_the_next_apply_converges() {
-    let first = Stage::start();
+    let first = stage::shared();
     let baseline = Baseline::of(&first);
     println!("{}", baseline.summary());
     let only = std::env::var("MATRIX_ONLY").unwrap_or_default();

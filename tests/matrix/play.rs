@@ -24,7 +24,7 @@ pub enum Verdict {
 }
 
 /// A pool with a node of its own, as a Karpenter that somebody else installed has left them.
-const NODES: &str = "
+pub const NODES: &str = "
     for path, kind, name, spec in (
         (KARPENTER[2], 'EC2NodeClass', 'default', {'role': 'x', 'amiSelectorTerms': [{'alias': 'al2023@latest'}], 'subnetSelectorTerms': [{'tags': {'a': 'b'}}], 'securityGroupSelectorTerms': [{'tags': {'a': 'b'}}]}),
         (KARPENTER[0], 'NodePool', 'default', {'template': {'spec': {'requirements': [], 'nodeClassRef': {'group': 'karpenter.k8s.aws', 'kind': 'EC2NodeClass', 'name': 'default'}}}}),

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde_json::{Value as Json, json};
 use tokio::runtime::{Builder, Runtime};
@@ -12,6 +12,13 @@ use super::common::{Fault, Lab, Options, Proxy};
 
 /// The cluster of every stage, so that what one saw is expected of the others.
 pub const CLUSTER: &str = "matrix";
+
+/// The one stage of this test binary's tests, which take turns.
+pub fn shared() -> MutexGuard<'static, Stage> {
+    static SHARED: OnceLock<Mutex<Stage>> = OnceLock::new();
+    // a test that failed has left a mess, which the next one wipes
+    SHARED.get_or_init(|| Mutex::new(Stage::start())).lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A lab with all that a cell needs.
 pub struct Stage {
@@ -110,7 +117,7 @@ impl Stage {
 
 impl Census {
     fn ask(&self, order: &Json) -> Json {
-        let mut pipes = self.pipes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut pipes = self.pipes.lock().unwrap_or_else(PoisonError::into_inner);
         writeln!(pipes.0, "{order}").and_then(|()| pipes.0.flush()).expect("census.py listens");
         let mut line = String::new();
         pipes.1.read_line(&mut line).expect("census.py answers");
