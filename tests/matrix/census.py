@@ -4,7 +4,7 @@ server over its admin certificate for Kubernetes; nothing of the provider's. Ord
   {"do": "wipe", "crds": false}   everything of a bundle goes: moto starts anew, the release's objects are deleted
   {"do": "python", "script": TEXT}   runs it with boto3's clients and get/put/patch/delete at hand; answers what it leaves in `result`
 """
-import contextlib, hashlib, http.client, io, json, os, runpy, ssl, sys, time, traceback
+import hashlib, http.client, json, os, ssl, sys, time, traceback
 from urllib.parse import urlsplit
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -120,11 +120,15 @@ def count():
     return {"aws": aws, "kubernetes": out, "releases": {k: sorted(v) for k, v in releases.items()}}
 
 
-def wipe(crds):
+def forget():
     aws = http.client.HTTPConnection(AWS.hostname, AWS.port, timeout=60)
-    aws.request("POST", "/moto-api/reset"); aws.getresponse().read(); aws.close()
-    with contextlib.redirect_stdout(io.StringIO()):
-        runpy.run_path(os.path.join(ENVIRONMENT, "aws_setup.py"))
+    aws.request("POST", "/lab/forget")
+    assert aws.getresponse().status == 204
+    aws.close()
+
+
+def wipe(crds):
+    forget()
     for path in KARPENTER:
         for o in items(path):
             one = f"{path}/{o['metadata']['name']}"
@@ -154,6 +158,7 @@ def run(script):
     return scope["result"]
 
 
+forget()   # marks the account as it is before anything
 for line in sys.stdin:
     order = json.loads(line)
     try:

@@ -73,19 +73,12 @@ impl<'a> Client<'a> {
 
     /// `tofu apply`: a null `config` destroys. `fault` comes over the process that applies, made for its id.
     pub async fn apply(&self, kept: &mut Kept, config: &Value, fault: Option<&dyn Fn(u32) -> Fault>) -> End {
-        if let Err(errors) = self.refresh(kept).await {
-            return End::Failed(errors);
-        }
-        if kept.state.is_null() && config.is_null() {
-            return End::NothingToDo;
-        }
-        let replaces = kept.tainted && !config.is_null();
-        let prior = if replaces { Kept::default() } else { kept.clone() };
-        let (planned, private) = match self.plan(&prior, config).await {
+        let (planned, private) = match self.plan(kept, config).await {
             Ok(plan) => plan,
             Err(errors) => return End::Failed(errors),
         };
-        if !config.is_null() && !replaces && planned == prior.state {
+        let replaces = kept.tainted && !config.is_null() && !kept.state.is_null();
+        if !replaces && planned == kept.state {
             return End::NothingToDo;
         }
         let mut process = self.start().await;
@@ -104,42 +97,19 @@ impl<'a> Client<'a> {
 
     /// Reads the state again.
     pub async fn refresh(&self, kept: &mut Kept) -> Result<(), Vec<String>> {
-        if kept.state.is_null() {
-            return Ok(());
+        match kept.state.is_null() {
+            true => Ok(()),
+            false => self.start().await.read(kept).await,
         }
-        let mut process = self.start().await;
-        let request = proto::read_resource::Request {
-            type_name: TYPE.into(),
-            current_state: process.encode(&kept.state),
-            private: kept.private.clone(),
-            ..Default::default()
-        };
-        let answer = process.provider.read_resource(request).await.expect("an answer to ReadResource").into_inner();
-        let errors = errors(&answer.diagnostics);
-        if !errors.is_empty() {
-            return Err(errors);
-        }
-        kept.state = process.decode(answer.new_state);
-        kept.private = answer.private;
-        Ok(())
     }
 
-    /// A plan: the planned state and what is kept for the apply.
-    pub async fn plan(&self, prior: &Kept, config: &Value) -> Result<(Value, Vec<u8>), Vec<String>> {
+    /// Reads the state again, and plans: the planned state and what is kept for the apply.
+    pub async fn plan(&self, kept: &mut Kept, config: &Value) -> Result<(Value, Vec<u8>), Vec<String>> {
         let mut process = self.start().await;
-        let request = proto::plan_resource_change::Request {
-            type_name: TYPE.into(),
-            prior_state: process.encode(&prior.state),
-            proposed_new_state: process.encode(config),
-            config: process.encode(config),
-            prior_private: prior.private.clone(),
-            ..Default::default()
-        };
-        let answer = process.provider.plan_resource_change(request).await.expect("an answer to PlanResourceChange").into_inner();
-        match errors(&answer.diagnostics) {
-            none if none.is_empty() => Ok((process.decode(answer.planned_state), answer.planned_private)),
-            errors => Err(errors),
-        }
+        process.read(kept).await?;
+        // what is tainted is planned anew
+        let nothing = Kept::default();
+        process.plan(if kept.tainted && !config.is_null() { &nothing } else { kept }, config).await
     }
 
     /// `tofu import`, with the refresh that follows it.
@@ -181,6 +151,42 @@ impl<'a> Client<'a> {
 }
 
 impl Process<'_> {
+    async fn read(&mut self, kept: &mut Kept) -> Result<(), Vec<String>> {
+        if kept.state.is_null() {
+            return Ok(());
+        }
+        let request = proto::read_resource::Request {
+            type_name: TYPE.into(),
+            current_state: self.encode(&kept.state),
+            private: kept.private.clone(),
+            ..Default::default()
+        };
+        let answer = self.provider.read_resource(request).await.expect("an answer to ReadResource").into_inner();
+        let errors = errors(&answer.diagnostics);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        kept.state = self.decode(answer.new_state);
+        kept.private = answer.private;
+        Ok(())
+    }
+
+    async fn plan(&mut self, prior: &Kept, config: &Value) -> Result<(Value, Vec<u8>), Vec<String>> {
+        let request = proto::plan_resource_change::Request {
+            type_name: TYPE.into(),
+            prior_state: self.encode(&prior.state),
+            proposed_new_state: self.encode(config),
+            config: self.encode(config),
+            prior_private: prior.private.clone(),
+            ..Default::default()
+        };
+        let answer = self.provider.plan_resource_change(request).await.expect("an answer to PlanResourceChange").into_inner();
+        match errors(&answer.diagnostics) {
+            none if none.is_empty() => Ok((self.decode(answer.planned_state), answer.planned_private)),
+            errors => Err(errors),
+        }
+    }
+
     async fn apply(&mut self, kept: &mut Kept, planned: &Value, config: &Value, private: Vec<u8>) -> End {
         let creating = kept.state.is_null();
         let request = proto::apply_resource_change::Request {

@@ -94,7 +94,6 @@ impl Stage {
 
     /// `tofu plan`, after a refresh: whether there is something to do.
     pub fn plans_a_change(&self, kept: &mut Kept, arguments: &Json) -> Result<bool, Vec<String>> {
-        self.refresh(kept)?;
         let client = self.client();
         let (planned, _) = self.runtime.block_on(client.plan(kept, &client.config(arguments)))?;
         Ok(planned != kept.state)
