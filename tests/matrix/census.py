@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ENVIRONMENT = os.path.join(HERE, "..", "..", "environment")
+sys.dont_write_bytecode = True   # beside its source
 sys.path.insert(0, ENVIRONMENT)
 import boto3, inventory
 from inventory import iam, sqs, eks, events
