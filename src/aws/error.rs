@@ -100,7 +100,8 @@ pub fn kind(code: &str) -> Kind {
     }
 }
 
-fn from_code(action: String, code: &str, message: &str) -> Error {
+/// Our error of a code and a message. The action starts with the permission's name.
+pub fn from_code(action: String, code: &str, message: &str) -> Error {
     // QueueDoesNotExist arrives as AWS.SimpleQueueService.NonExistentQueue from servers of the older protocol.
     let kind = kind(code);
     let permission = action.split_whitespace().next().unwrap_or_default();

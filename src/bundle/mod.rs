@@ -12,6 +12,8 @@ pub mod events;
 pub mod names;
 pub mod nodes;
 pub mod observe;
+pub mod orphans;
+pub mod owned;
 pub mod plan;
 pub mod policies;
 pub mod policy;

@@ -86,6 +86,25 @@ pub async fn roles(client: &kube::Client, deadline: Instant) -> Result<BTreeSet<
     Ok(classes.iter().filter_map(|class| class.data["spec"]["role"].as_str().map(str::to_owned)).collect())
 }
 
+/// EC2 instances of the claims.
+///
+/// # Errors
+/// What the API server says.
+pub async fn instances(client: &kube::Client, deadline: Instant) -> Result<BTreeSet<String>, Error> {
+    let claims = of_ours(client, &claims(), deadline).await?;
+    // aws:///us-east-1a/i-0123
+    let id = |claim: &DynamicObject| claim.data["status"]["providerID"].as_str()?.rsplit('/').next().map(str::to_owned);
+    Ok(claims.iter().filter_map(id).collect())
+}
+
+/// Names of the node classes.
+///
+/// # Errors
+/// What the API server says.
+pub async fn class_names(client: &kube::Client, deadline: Instant) -> Result<BTreeSet<String>, Error> {
+    Ok(of_ours(client, &classes(), deadline).await?.into_iter().filter_map(|class| class.metadata.name).collect())
+}
+
 async fn in_use(client: &kube::Client, claims_only: bool, deadline: Instant) -> Result<Vec<String>, Error> {
     let mut left: Vec<String> = of_ours(client, &claims(), deadline).await?.iter().map(|claim| named(&claims(), claim)).collect();
     if !claims_only {
