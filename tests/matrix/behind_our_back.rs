@@ -130,7 +130,7 @@ fn changes(want: &Json) -> Vec<(String, Vec<String>, usize)> {
             (_, None) => (format!("at(*KINDS['{kind}'], {{'name': '{name}'}})"), format!("{kind} {name}")),
         };
         let (key, change) = match kind {
-            "CRD" => ("crds", "{'annotations': {'meta.helm.sh/release-name': 'x'}}"),
+            "CRD" => ("crds", "{'annotations': {'controller-gen.kubebuilder.io/version': 'x'}}"),
             _ => ("chart", "{'labels': {'app.kubernetes.io/name': 'x'}}"),
         };
         let gone = format!("delete({at})\nwhile get({at}): time.sleep(0.1)");

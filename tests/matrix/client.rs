@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 use tonic::transport::Channel;
 
 use super::common::{Fault, Lab, Proxy};
-use super::plugin::{Plugin, Start};
+use super::plugin::{BINARY, Plugin, Start};
 
 /// The resource type that all this is about.
 const TYPE: &str = "karpenter_bundle";
@@ -38,6 +38,11 @@ pub enum End {
     Failed(Vec<String>),
     /// The process was killed.
     Killed,
+}
+
+/// The plugin: this build's, or the one that `MATRIX_PROVIDER` names.
+pub fn binary() -> String {
+    std::env::var("MATRIX_PROVIDER").unwrap_or_else(|_| BINARY.to_owned())
 }
 
 /// The client of one cluster's bundle.
@@ -135,8 +140,7 @@ impl<'a> Client<'a> {
     async fn start(&self) -> Process<'_> {
         let mut environment: Vec<(String, String)> = self.lab.env().iter().map(|(k, v)| (k.clone(), v.clone())).collect();
         environment.push(("AWS_ENDPOINT_URL".into(), self.proxy.aws.clone()));
-        let command = std::env::var("MATRIX_PROVIDER").map(|path| vec![path]).unwrap_or_else(|_| Start::default().command);
-        let plugin = Plugin::start_with(Start { command, environment, ..Start::default() }).await;
+        let plugin = Plugin::start_with(Start { command: vec![binary()], environment, ..Start::default() }).await;
         let mut provider = plugin.provider().await;
         let schema = config::schema();
         let mut config = Value::object(Vec::<(String, Value)>::new());

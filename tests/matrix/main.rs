@@ -20,6 +20,7 @@ mod behind_our_back;
 mod cells;
 mod client;
 mod destroy;
+mod orphans;
 mod others;
 mod play;
 mod stage;
