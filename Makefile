@@ -20,9 +20,10 @@ demo-down: ## destroy the demo's stack and stop its servers
 test: tools ## all tests, against real servers
 	$(CARGO) test --locked --no-fail-fast
 
-matrix: tools ## long random runs, from seeds that are printed: 50,000 specs of each kind against a real API server, 10,000 renders against helm
+matrix: tools ## long runs, seeds printed: random specs against a real API server, renders against helm, every call of the bundle killed around and failed
 	DIFFERENTIAL_SEED=$${DIFFERENTIAL_SEED:-$$(date +%s)} DIFFERENTIAL_COUNT=$${DIFFERENTIAL_COUNT:-50000} $(CARGO) test --locked --test differential -- --nocapture
 	HELM_SEED=$${HELM_SEED:-$$(date +%s)} HELM_RENDERS=$${HELM_RENDERS:-10000} $(CARGO) test --locked --test helm render:: -- --nocapture
+	MATRIX_CELLS=$${MATRIX_CELLS:-all} MATRIX_STAGES=$${MATRIX_STAGES:-3} $(CARGO) test --locked --test matrix -- --nocapture --test-threads=1
 
 check: ## rustfmt, clippy without warnings, generated files up to date
 	$(CARGO) fmt --all --check

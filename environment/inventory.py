@@ -64,8 +64,13 @@ def brief(details):
     return "  ".join(f"{k}={','.join(map(str, v)) if isinstance(v, list) else v}" for k, v in shown.items())
 
 
-if "--json" in sys.argv:
-    print(json.dumps({"aws": aws(), "kubernetes": kubernetes()}, default=str))
-else:
-    for name, details in aws().items():
-        print(f"  {name}  {brief(details)}")
+def main():
+    if "--json" in sys.argv:
+        print(json.dumps({"aws": aws(), "kubernetes": kubernetes()}, default=str))
+    else:
+        for name, details in aws().items():
+            print(f"  {name}  {brief(details)}")
+
+
+if __name__ == "__main__":   # tests/matrix/census.py takes aws() alone
+    main()

@@ -7,12 +7,13 @@ Kubernetes listener, so a client that is given the AWS one goes through both. Ev
   {"service": "kubernetes", "action": "PATCH", "path": "/apis/...", "key": "kubernetes:PATCH /apis/...", ...}
 Orders come as JSON lines on stdin, each answered by {"ok": true}; when stdin ends, so does the proxy:
   {"fault": {"match": REGEX on key, or "mutating": true, "nth": 1, "times": 1, "when": "before"|"after" the effect,
-             "do": "status"|"close"|"hold", "status": 500, "code": "InternalFailure", "message": "...", "body": "..."}}
+             "do": "status"|"close"|"hold"|"stall"|"kill", "status": 500, "code": "InternalFailure", "message": "...", "body": "...",
+             "seconds": stalls so long and answers nothing, "pid": kills that process with -9, then closes}}
   {"delay": seconds}   every AWS call takes that much longer: then time counts the calls that wait for each other
   {"clear": true}   forget the faults         {"release": true}   let go what is held
 A held request is told on stdout as {"held": KEY}; it waits until it is released.
 """
-import argparse, http.client, json, re, ssl, sys, threading, time
+import argparse, http.client, json, os, re, signal, ssl, sys, threading, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -196,7 +197,11 @@ class Handler(BaseHTTPRequestHandler):
             say(held=key)
             FAULTS.go.wait()
             return -1
-        if fault["do"] == "close":
+        if fault["do"] == "stall":
+            time.sleep(fault["seconds"])
+        if fault["do"] == "kill":
+            os.kill(fault["pid"], signal.SIGKILL)
+        if fault["do"] in ("close", "stall", "kill"):
             self.close_connection = True
             return status
         status, code = fault.get("status", 500), fault.get("code", "InternalFailure")

@@ -5,6 +5,7 @@
 
 pub mod aws;
 pub mod bundle;
+pub mod commands;
 pub mod docs;
 pub mod error;
 pub mod helm;

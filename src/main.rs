@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use karpenter::provider::Provider;
-use karpenter::{docs, plugin};
+use karpenter::{commands, docs, plugin};
 
 const USAGE: &str = "\
 terraform-provider-karpenter            serve the client that started it
@@ -32,10 +32,11 @@ fn main() -> ExitCode {
             println!(env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
         }
+        ["orphans", rest @ ..] => runtime.block_on(commands::orphans::run(rest)),
         ["docs", directory] => write_docs(Path::new(directory)),
         ["docs", "-check", directory] => check_docs(Path::new(directory)),
         _ => {
-            eprint!("{USAGE}");
+            eprint!("{USAGE}{}", commands::orphans::USAGE);
             ExitCode::FAILURE
         }
     };

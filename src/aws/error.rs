@@ -100,7 +100,8 @@ pub fn kind(code: &str) -> Kind {
     }
 }
 
-fn from_code(action: String, code: &str, message: &str) -> Error {
+/// Our error of a code and a message. The action starts with the permission's name.
+pub fn from_code(action: String, code: &str, message: &str) -> Error {
     // QueueDoesNotExist arrives as AWS.SimpleQueueService.NonExistentQueue from servers of the older protocol.
     let kind = kind(code);
     let permission = action.split_whitespace().next().unwrap_or_default();
@@ -108,6 +109,9 @@ fn from_code(action: String, code: &str, message: &str) -> Error {
         Kind::Forbidden => format!("The identity that this provider runs as needs the permission {permission}; a permissions boundary, a session policy or a service control policy can take it away, too."),
         Kind::Unauthorized => "AWS refuses the credentials: renew them (for instance `aws sso login`), or check AWS_PROFILE and the provider's `profile` and `assume_role`.".to_owned(),
         Kind::Quota => "A quota of the account is used up, or the object is at its limit: raise the quota or remove what is no longer needed.".to_owned(),
+        Kind::Unavailable => "AWS was busy, or failed, for longer than this provider tries: apply again.".to_owned(),
+        Kind::NotFound => "It was deleted meanwhile, or was made seconds ago and is not known everywhere yet: apply again.".to_owned(),
+        Kind::Conflict => "Another change is under way, or something still depends on it: apply again.".to_owned(),
         _ => String::new(),
     };
     let text = match (code, message) {

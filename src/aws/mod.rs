@@ -3,9 +3,11 @@
 pub mod arn;
 pub mod assume;
 pub mod config;
+pub mod ec2;
 pub mod error;
 pub mod http;
 pub mod token;
+pub mod xml;
 
 use aws_config::{Region, SdkConfig};
 

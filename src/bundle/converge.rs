@@ -363,6 +363,8 @@ pub async fn install(
     let nothing = chart::Observed::default();
     let live = live.chart.as_ref().unwrap_or(&nothing);
     outcome.ready = false;
+    // even if it fails: a destroy must then remove what it has made
+    outcome.owned.insert(CHART.to_owned());
     let release = match chart::converge(session, want, live, source, cx.deadline).await {
         Ok(release) => release,
         Err(error) => return outcome.note(CHART, Err(error)),

@@ -15,6 +15,8 @@ pub mod interim;
 pub mod names;
 pub mod nodes;
 pub mod observe;
+pub mod orphans;
+pub mod owned;
 pub mod place;
 pub mod plan;
 pub mod pods;

@@ -14,6 +14,8 @@ use crate::{Error, Kind};
 const GROUP: &str = "karpenter.k8s.aws";
 /// Between two looks at what is still there.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// What errors of this file are about.
+const ACTION: &str = "destroy the bundle";
 /// Most objects that a message names.
 const NAMED: usize = 20;
 
@@ -26,31 +28,51 @@ pub async fn refuse_while_in_use(client: &kube::Client, claims_only: bool, remed
     if left.is_empty() {
         return Ok(());
     }
-    Err(Error::new(Kind::Conflict, "destroy the bundle", format!("the controller still has work to do: {}", listed(&left))).remedy(remedy))
+    Err(Error::new(Kind::Conflict, ACTION, format!("the controller still has work to do: {}", listed(&left))).remedy(remedy))
 }
 
-/// Deletes all node pools and classes and waits until they and their nodes are gone.
+/// Deletes all node pools, and claims that no pool owns, and waits until all claims are gone; then the same for the classes, which
+/// running nodes still need. The wait ends early when `stopped` does.
 ///
 /// # Errors
 /// `Timeout`, listing what is left; what the API server says.
-pub async fn delete_all(client: &kube::Client, deadline: Instant) -> Result<(), Error> {
-    for kind in [pools(), classes()] {
-        for object in of_ours(client, &kind, deadline).await? {
-            let name = object.metadata.name.unwrap_or_default();
-            kubernetes::delete(client, &Object { kind: &kind, namespace: None, name: &name }, None, deadline).await?;
-        }
+pub async fn delete_all(client: &kube::Client, stopped: impl Future<Output = ()>, deadline: Instant) -> Result<(), Error> {
+    let work = async {
+        delete(client, &pools(), deadline, |_| true).await?;
+        delete(client, &claims(), deadline, |claim| claim.metadata.owner_references.as_ref().is_none_or(Vec::is_empty)).await?;
+        until_gone(client, &[pools(), claims()], deadline).await?;
+        delete(client, &classes(), deadline, |_| true).await?;
+        until_gone(client, &[classes()], deadline).await
+    };
+    tokio::select! {
+        done = work => done,
+        () = stopped => Err(Error::new(Kind::Other, ACTION, "stopped while nodes are being deleted").remedy("Destroy again to finish it.")),
     }
+}
+
+async fn delete(client: &kube::Client, kind: &ApiResource, deadline: Instant, which: impl Fn(&DynamicObject) -> bool) -> Result<(), Error> {
+    for object in of_ours(client, kind, deadline).await?.into_iter().filter(|o| which(o) && o.metadata.deletion_timestamp.is_none()) {
+        let name = object.metadata.name.unwrap_or_default();
+        kubernetes::delete(client, &Object { kind, namespace: None, name: &name }, None, deadline).await?;
+    }
+    Ok(())
+}
+
+async fn until_gone(client: &kube::Client, kinds: &[ApiResource], deadline: Instant) -> Result<(), Error> {
     loop {
-        let mut left: Vec<String> = of_ours(client, &pools(), deadline).await?.iter().map(named).collect();
-        left.extend(in_use(client, false, deadline).await?);
+        let mut left = vec![];
+        for kind in kinds {
+            left.extend(of_ours(client, kind, deadline).await?.iter().map(|object| named(kind, object)));
+        }
         if left.is_empty() {
             return Ok(());
         }
         if Instant::now() + LOOK_AGAIN > deadline {
             let message = format!("still being deleted: {}", listed(&left));
-            return Err(Error::new(Kind::Timeout, "destroy the bundle", message)
+            return Err(Error::new(Kind::Timeout, ACTION, message)
                 .remedy("Look for pods that do not drain and for the controller's log, or raise timeouts.delete, and destroy again."));
         }
+        // two kinds, and claims can be many: a look now and then is cheaper than two watches
         tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
@@ -64,12 +86,32 @@ pub async fn roles(client: &kube::Client, deadline: Instant) -> Result<BTreeSet<
     Ok(classes.iter().filter_map(|class| class.data["spec"]["role"].as_str().map(str::to_owned)).collect())
 }
 
+/// EC2 instances of the claims.
+///
+/// # Errors
+/// What the API server says.
+pub async fn instances(client: &kube::Client, deadline: Instant) -> Result<BTreeSet<String>, Error> {
+    let claims = of_ours(client, &claims(), deadline).await?;
+    // aws:///us-east-1a/i-0123
+    let id = |claim: &DynamicObject| claim.data["status"]["providerID"].as_str()?.rsplit('/').next().map(str::to_owned);
+    Ok(claims.iter().filter_map(id).collect())
+}
+
+/// Names of the node classes.
+///
+/// # Errors
+/// What the API server says.
+pub async fn class_names(client: &kube::Client, deadline: Instant) -> Result<BTreeSet<String>, Error> {
+    Ok(of_ours(client, &classes(), deadline).await?.into_iter().filter_map(|class| class.metadata.name).collect())
+}
+
 async fn in_use(client: &kube::Client, claims_only: bool, deadline: Instant) -> Result<Vec<String>, Error> {
-    let mut left: Vec<String> = of_ours(client, &claims(), deadline).await?.iter().map(named).collect();
+    let mut left: Vec<String> = of_ours(client, &claims(), deadline).await?.iter().map(|claim| named(&claims(), claim)).collect();
     if !claims_only {
-        let classes = of_ours(client, &classes(), deadline).await?;
         // One without a finalizer needs no controller to go.
-        left.extend(classes.iter().filter(|class| class.metadata.finalizers.as_ref().is_some_and(|f| !f.is_empty())).map(named));
+        let found = of_ours(client, &classes(), deadline).await?;
+        let held = found.iter().filter(|class| class.metadata.finalizers.as_ref().is_some_and(|f| !f.is_empty()));
+        left.extend(held.map(|class| named(&classes(), class)));
     }
     Ok(left)
 }
@@ -92,10 +134,14 @@ fn is_ours(kind: &ApiResource, spec: &Json) -> bool {
     reference["group"] == GROUP
 }
 
-fn named(object: &DynamicObject) -> String {
-    let kind = object.types.as_ref().map_or("object", |types| types.kind.as_str());
-    let node = object.data["status"]["nodeName"].as_str().map(|node| format!(" (node {node})")).unwrap_or_default();
-    format!("{} {}{node}", kind.trim_end_matches("List"), object.metadata.name.clone().unwrap_or_default())
+/// `NodeClaim default-1 (node ip-10-0-0-1, held by karpenter.sh/termination)`.
+fn named(kind: &ApiResource, object: &DynamicObject) -> String {
+    let node = object.data["status"]["nodeName"].as_str().map(|node| format!("node {node}"));
+    let finalizers = object.metadata.finalizers.clone().unwrap_or_default();
+    let held = (!finalizers.is_empty()).then(|| format!("held by {}", finalizers.join(", ")));
+    let details = node.into_iter().chain(held).collect::<Vec<_>>().join(", ");
+    let name = object.metadata.name.clone().unwrap_or_default();
+    if details.is_empty() { format!("{} {name}", kind.kind) } else { format!("{} {name} ({details})", kind.kind) }
 }
 
 fn listed(names: &[String]) -> String {

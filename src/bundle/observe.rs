@@ -65,7 +65,7 @@ pub struct Known {
     pub queue_url: Option<String>,
 }
 
-/// What a create looks at first: five calls, and everything only where one of them finds something.
+/// What a create looks at first: six calls, and everything only where one of them finds something of ours.
 ///
 /// # Errors
 /// Any error but absence.
@@ -77,19 +77,29 @@ pub async fn first_look(cx: &Context, desired: &Desired, session: Option<&Sessio
             None => Ok(None),
         }
     };
+    // A policy of ours without its role is taken over when it is made; somebody else's is refused before anything is.
+    let foreign_policy = async {
+        let Some(want) = desired.policies.first() else { return Ok(None) };
+        Ok(policy::look(aws, &want.arn).await?.filter(|found| cx.ownership(&found.tags) != Ownership::Ours))
+    };
     let known = Known::default();
-    let (controller_role, node_role, queue_url, association, instance_profile, rules, chart) = futures::try_join!(
+    let (controller_role, node_role, queue_url, association, instance_profile, rules, foreign_policy, chart) = futures::try_join!(
         role::look(aws, &desired.controller_role.name),
         role::look(aws, &desired.node_role.name),
         queue_url,
         observe_association(cx, desired, &known),
         observe_profile(cx, desired),
         rules::observe(cx, &desired.rules, None),
+        foreign_policy,
         observe_chart(desired, session),
     )?;
     // A node role alone is used as it is, or refused: what is attached to it does not matter.
     if controller_role.is_none() && queue_url.is_none() && association.is_none() && instance_profile.is_none() && rules.is_empty() {
-        return Ok(Observed { policies: vec![None; desired.policies.len()], node_role, chart, ..Observed::default() });
+        let mut policies = vec![None; desired.policies.len()];
+        if let (Some(first), Some(found)) = (policies.first_mut(), foreign_policy) {
+            *first = Some(found);
+        }
+        return Ok(Observed { policies, node_role, chart, ..Observed::default() });
     }
     observe(cx, desired, &Known { association_id: association.map(|found| found.id), queue_url }, session).await
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use aws_sdk_iam::config::retry::RetryConfig;
 use serde_json::Value as Json;
 
 use super::context::{Context, Ownership};
@@ -26,19 +27,33 @@ pub struct Observed {
 /// # Errors
 /// Any error but absence.
 pub async fn observe(aws: &Clients, arn: &str) -> Result<Option<Observed>, Error> {
-    let answer = aws.iam.get_policy().policy_arn(arn).send().await.map_err(|e| from_sdk(format!("iam:GetPolicy {arn}"), e));
-    let policy = match answer {
-        Ok(answer) => answer.policy,
-        Err(error) if error.kind == Kind::NotFound => None,
-        Err(error) => return Err(error),
-    };
-    let Some(policy) = policy else { return Ok(None) };
-    let sent = aws.iam.get_policy_version().policy_arn(arn).version_id(policy.default_version_id.unwrap_or_default());
+    let Some(policy) = get(aws, arn).await? else { return Ok(None) };
+    let sent = aws.iam.get_policy_version().policy_arn(arn).version_id(policy.default_version_id.clone().unwrap_or_default());
     let version = sent.send().await.map_err(|e| from_sdk(format!("iam:GetPolicyVersion {arn}"), e))?.policy_version;
     Ok(Some(Observed {
         document: version.and_then(|version| version.document).map(|text| document(&text)).unwrap_or_default(),
-        tags: policy.tags.unwrap_or_default().into_iter().map(|tag| (tag.key, tag.value)).collect(),
+        tags: tags(policy),
     }))
+}
+
+/// [`observe`] without the document, in one call.
+///
+/// # Errors
+/// Any error but absence.
+pub async fn look(aws: &Clients, arn: &str) -> Result<Option<Observed>, Error> {
+    Ok(get(aws, arn).await?.map(|policy| Observed { document: Json::Null, tags: tags(policy) }))
+}
+
+async fn get(aws: &Clients, arn: &str) -> Result<Option<aws_sdk_iam::types::Policy>, Error> {
+    match aws.iam.get_policy().policy_arn(arn).send().await.map_err(|e| from_sdk(format!("iam:GetPolicy {arn}"), e)) {
+        Ok(answer) => Ok(answer.policy),
+        Err(error) if error.kind == Kind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn tags(policy: aws_sdk_iam::types::Policy) -> BTreeMap<String, String> {
+    policy.tags.unwrap_or_default().into_iter().map(|tag| (tag.key, tag.value)).collect()
 }
 
 /// How a policy differs from what the bundle wants.
@@ -59,9 +74,17 @@ pub async fn converge(cx: &Context, policy: &Policy, live: Option<&Observed>) ->
     let sent = cx.aws.iam.create_policy().policy_name(&policy.name).path(&policy.path).policy_document(policy.document.to_string());
     let sent = sent.set_tags(Some(iam_tags(&cx.tags.wanted)?));
     let Err(error) = sent.send().await.map_err(|e| from_sdk(format!("iam:CreatePolicy {}", policy.name), e)) else { return Ok(()) };
-    match observe(&cx.aws, &policy.arn).await? {
-        Some(live) if error.kind == Kind::AlreadyExists && cx.ownership(&live.tags) == Ownership::Ours => update(cx, policy, &live).await,
-        _ => Err(error),
+    if error.kind != Kind::AlreadyExists {
+        return Err(error);
+    }
+    let live = observe(&cx.aws, &policy.arn).await?;
+    match live.as_ref().map(|live| (live, cx.ownership(&live.tags))) {
+        Some((live, Ownership::Ours)) => update(cx, policy, live).await,
+        Some((_, Ownership::Foreign(owner))) => Err(Error { message: format!("it exists and belongs to the bundle of {owner}"), ..error }
+            .remedy("Set another name for the controller's role in this bundle.")),
+        Some((_, Ownership::Untagged)) => Err(Error { message: "it exists and this bundle did not make it".into(), ..error }
+            .remedy("Delete it, or set another name for the controller's role in this bundle.")),
+        None => Err(error),
     }
 }
 
@@ -89,10 +112,22 @@ async fn update(cx: &Context, policy: &Policy, live: &Observed) -> Result<(), Er
     Ok(())
 }
 
+/// Makes a version, once: where the answer to an attempt is lost, a look tells whether there is one already. The SDK's own retries
+/// would make another.
 async fn create_version(cx: &Context, policy: &Policy) -> Result<(), Error> {
-    let sent = cx.aws.iam.create_policy_version().policy_arn(&policy.arn).policy_document(policy.document.to_string()).set_as_default(true);
-    sent.send().await.map_err(|e| from_sdk(format!("iam:CreatePolicyVersion {}", policy.arn), e))?;
-    Ok(())
+    let once = aws_sdk_iam::config::Builder::default().retry_config(RetryConfig::disabled());
+    let create = || async {
+        let sent = cx.aws.iam.create_policy_version().policy_arn(&policy.arn).policy_document(policy.document.to_string());
+        let sent = sent.set_as_default(true).customize().config_override(once.clone());
+        match sent.send().await.map_err(|e| from_sdk(format!("iam:CreatePolicyVersion {}", policy.arn), e)) {
+            Err(error) if error.kind == Kind::Unavailable => match observe(&cx.aws, &policy.arn).await? {
+                Some(live) if live.document == policy.document => Ok(()),
+                _ => Err(error),
+            },
+            done => done.map(|_| ()),
+        }
+    };
+    cx.patiently(&[Kind::Unavailable], create).await
 }
 
 async fn delete_oldest_version(cx: &Context, arn: &str) -> Result<(), Error> {

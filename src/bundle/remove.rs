@@ -131,22 +131,34 @@ struct Nodes<'a> {
 }
 
 impl Nodes<'_> {
-    /// An update leaves a role that instance profiles of Karpenter's still use: nodes run with it.
+    /// An update leaves a role that instance profiles still use: nodes run with it. A destroy takes the profiles that Karpenter left
+    /// on the role for this cluster along, even where the role itself stays.
     async fn remove(self, cx: &Context) -> Result<(), Error> {
         let Nodes { want, live, entries, profile, role_goes, updating } = self;
-        let profiles = if role_goes { instance_profiles(cx, &want.name).await? } else { vec![] };
+        let looks = role_goes || (!updating && live.is_some());
+        let own = profile.map(|profile| profile.name.as_str());
+        let mut profiles = if looks { instance_profiles(cx, &want.name).await? } else { vec![] };
+        profiles.retain(|(name, _)| Some(name.as_str()) != own);
+        let of = |whose: fn(&Maker) -> bool| profiles.iter().filter(move |(_, maker)| whose(maker)).map(|(name, _)| name.as_str());
         if updating && !profiles.is_empty() {
-            let message = format!("nodes may still run with it: instance profiles {}", profiles.join(", "));
+            let names = of(|_| true).collect::<Vec<_>>().join(", ");
+            let message = format!("nodes may still run with it: instance profiles {names}");
             return Err(Error::new(Kind::Conflict, format!("delete the former node role {}", want.name), message)
                 .remedy("Let Karpenter replace the nodes, then apply again."));
         }
         let calls: Vec<_> = entries.into_iter().map(|role_arn| access_entry::delete(cx, role_arn)).collect();
         try_join_all(calls).await?;
-        let profiles = profiles.iter().map(String::as_str).chain(profile.map(|profile| profile.name.as_str()));
-        let calls: Vec<_> = profiles.map(|name| delete_profile(cx, &want.name, name)).collect();
+        let goes = if role_goes { |maker: &Maker| *maker != Maker::Another } else { |maker: &Maker| *maker == Maker::Karpenter };
+        let calls: Vec<_> = of(goes).chain(own).map(|name| delete_profile(cx, &want.name, name)).collect();
         try_join_all(calls).await?;
         if !role_goes {
             return Ok(());
+        }
+        let others = of(|maker| *maker == Maker::Another).collect::<Vec<_>>().join(", ");
+        if !others.is_empty() {
+            let message = format!("instance profiles that are not of this cluster use it: {others}");
+            return Err(Error::new(Kind::Conflict, format!("iam:DeleteRole {}", want.name), message)
+                .remedy("Take the role out of them, or delete them, and destroy again."));
         }
         let attached = live.map(|live| live.attached.as_slice()).unwrap_or_default();
         let calls: Vec<_> = attached.iter().map(|arn| detach_policy(cx, &want.name, arn)).collect();
@@ -155,8 +167,19 @@ impl Nodes<'_> {
     }
 }
 
-/// Names of the instance profiles with this role that Karpenter made for this cluster.
-async fn instance_profiles(cx: &Context, role_name: &str) -> Result<Vec<String>, Error> {
+/// Who made an instance profile, as its tags tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Maker {
+    /// Karpenter, from a node class of this cluster.
+    Karpenter,
+    /// Something else of this cluster.
+    Cluster,
+    /// Somebody else.
+    Another,
+}
+
+/// The instance profiles with this role.
+async fn instance_profiles(cx: &Context, role_name: &str) -> Result<Vec<(String, Maker)>, Error> {
     let iam = &cx.aws.iam;
     let mut profiles = vec![];
     let mut pages = iam.list_instance_profiles_for_role().role_name(role_name).into_paginator().items().send();
@@ -167,22 +190,26 @@ async fn instance_profiles(cx: &Context, role_name: &str) -> Result<Vec<String>,
             Err(error) => return Err(error),
         }
     }
-    let mut ours = vec![];
+    let mut found = vec![];
     for name in profiles {
-        if is_karpenters(cx, &name).await? {
-            ours.push(name);
-        }
+        let maker = maker(cx, &name).await?;
+        found.push((name, maker));
     }
-    Ok(ours)
+    Ok(found)
 }
 
-/// Whether Karpenter made the profile for this cluster, as its tags say; a list of profiles leaves tags out.
-async fn is_karpenters(cx: &Context, profile: &str) -> Result<bool, Error> {
+/// Who made the profile; a list of profiles leaves tags out.
+async fn maker(cx: &Context, profile: &str) -> Result<Maker, Error> {
     let sent = cx.aws.iam.list_instance_profile_tags().instance_profile_name(profile);
     let tags = sent.send().await.map_err(|e| from_sdk(format!("iam:ListInstanceProfileTags {profile}"), e))?.tags;
     let of = |key: &str| tags.iter().find(|tag| tag.key == key).map(|tag| tag.value.as_str());
     let owned = of(&format!("kubernetes.io/cluster/{}", cx.place.cluster)) == Some("owned");
-    Ok(owned && of("topology.kubernetes.io/region").is_none_or(|region| region == cx.place.region))
+    let here = of("topology.kubernetes.io/region").is_none_or(|region| region == cx.place.region);
+    Ok(match (owned && here, of("karpenter.k8s.aws/ec2nodeclass")) {
+        (true, Some(_)) => Maker::Karpenter,
+        (true, None) => Maker::Cluster,
+        (false, _) => Maker::Another,
+    })
 }
 
 async fn delete_profile(cx: &Context, role_name: &str, profile: &str) -> Result<(), Error> {

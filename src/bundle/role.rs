@@ -151,10 +151,12 @@ async fn create(cx: &Context, role: &Role, made: &MadeRole, creating: bool) -> R
         .await;
     match created {
         Ok(answer) => Ok(answer.role.map(|role| role.role_id).unwrap_or_default()),
-        // the answer to an earlier try may have been lost
+        // perhaps ours: the answer to an attempt was lost, or the look that did not find it was too early
         Err(error) if error.kind == Kind::AlreadyExists => match look(&cx.aws, &role.name).await? {
-            Some(live) if cx.ownership(&live.tags) == Ownership::Ours => update(cx, role, made, &live).await,
-            _ => Err(error.remedy("Delete it, or set another name for it in this bundle.")),
+            Some(live) if cx.ownership(&live.tags) == Ownership::Ours && live.tags.contains_key(CREATING_TAG) == creating => {
+                update(cx, role, made, &live).await
+            }
+            _ => Err(error.remedy("It appeared meanwhile: apply again to see whose it is.")),
         },
         Err(error) => Err(error),
     }

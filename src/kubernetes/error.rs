@@ -68,6 +68,9 @@ fn from_status(action: String, status: &Status) -> Error {
             "The cluster does not accept this identity: give its IAM role or user an access entry, e.g. with the policy AmazonEKSClusterAdminPolicy, or check the credentials in the provider's `kubernetes` block."
         }
         Kind::Forbidden => "Give this identity the permission, by an access policy of its access entry or by RBAC.",
+        Kind::Unavailable => "The API server was busy, or failed, for longer than this provider tries: apply again.",
+        Kind::NotFound => "It was deleted meanwhile, or what it belongs to is not there yet: apply again.",
+        Kind::Conflict => "Somebody else changed it at the same time: apply again.",
         _ => "",
     };
     let text = match (status.code, message) {

@@ -42,6 +42,9 @@ impl Bearer {
     }
 }
 
+/// How long an answer may take to begin, a watch's, too: somewhat longer than the API server itself gives a request.
+const ANSWER: Duration = Duration::from_secs(65);
+
 /// Makes [`Patient`] services.
 #[derive(Clone)]
 pub struct PatientLayer {
@@ -103,7 +106,9 @@ where
                 }
                 // Bodies of ours are in memory and can be sent again; a stream cannot.
                 let again = body.try_clone();
-                let answer = inner.ready().await?.call(Request::from_parts(parts.clone(), body)).await;
+                let call = inner.ready().await?.call(Request::from_parts(parts.clone(), body));
+                let answer =
+                    tokio::time::timeout(ANSWER, call).await.unwrap_or_else(|_| Err(Box::new(io::Error::from(io::ErrorKind::TimedOut))));
                 let Some(kept) = again else { return answer };
                 body = kept;
                 if let Ok(response) = &answer
@@ -152,6 +157,7 @@ fn retryable(error: &(dyn std::error::Error + 'static), method: &Method) -> bool
                 io::ErrorKind::ConnectionReset
                 | io::ErrorKind::ConnectionAborted
                 | io::ErrorKind::BrokenPipe
+                | io::ErrorKind::TimedOut
                 | io::ErrorKind::UnexpectedEof => {
                     return *method != Method::POST;
                 }

@@ -220,11 +220,11 @@ impl Connections {
     }
 
     /// Whether a cluster that EKS did not find is gone for sure, by the ARN in the state: EKS must not know it in the ARN's own region
-    /// and account. The same name looked up elsewhere proves nothing.
+    /// and account, asked once more, since an answer that is too old would leave its objects behind. Clients of that region.
     ///
     /// # Errors
     /// [`Kind::Conflict`] where the cluster exists, or the credentials are of another account; what else AWS says.
-    pub async fn confirm_gone(&self, recorded_arn: &str) -> Result<(), Error> {
+    pub async fn confirm_gone(&self, recorded_arn: &str) -> Result<aws::Clients, Error> {
         let action = || format!("find cluster {recorded_arn:?} of the state");
         let (_, _, account) = arn::fields(recorded_arn);
         if recorded_arn.is_empty() {
@@ -234,20 +234,28 @@ impl Connections {
                 "EKS does not know it, and the state does not say which account it was in",
             ));
         }
-        match self.connect(recorded_arn).await {
-            Ok(_) => {
-                return Err(Error::new(Kind::Conflict, action(), "it exists, but the provider block and `cluster_name` lead elsewhere")
-                    .remedy("Check the provider's `region`, or give `cluster_name` as an ARN."));
+        let read = self.read();
+        known(&read, &FOR_AWS)?;
+        let ClusterRef { name, region, .. } = ClusterRef::parse(recorded_arn)?;
+        let region = region.unwrap_or_default();
+        let clients = self.chain.get_or_try_init(|| async { Chain::load(&read.config).await }).await?.clients(&region);
+        match describe(&clients, &region, &name).await {
+            Ok(found) if found.arn == recorded_arn => {
+                return Err(Error::new(
+                    Kind::Conflict,
+                    action(),
+                    "it exists, but was not found where the provider block and `cluster_name` lead",
+                )
+                .remedy("Apply again; if it stays so, check the provider's `region`, or give `cluster_name` as an ARN."));
             }
+            // a cluster of the same name, of another account: whose these credentials are says the next call
+            Ok(_) => {}
             Err(error) if error.kind == Kind::NotFound => {}
             Err(error) => return Err(error),
         }
-        let ClusterRef { region, .. } = ClusterRef::parse(recorded_arn)?;
-        let region = region.unwrap_or_default();
-        let caller = self.chain.get_or_try_init(|| async { Chain::load(&self.read().config).await }).await?.clients(&region);
-        let caller = identify(&caller, &region).await?.account_id;
+        let caller = identify(&clients, &region).await?.account_id;
         match caller == account {
-            true => Ok(()),
+            true => Ok(clients),
             false => Err(Error::new(Kind::Conflict, action(), format!("it is not in account {caller}, which the credentials are of"))
                 .remedy(format!("Use credentials of account {account}, for instance by `assume_role` or `profile`."))),
         }

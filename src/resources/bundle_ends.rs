@@ -50,34 +50,50 @@ impl Bundle {
         let deadline = deadline(state, "delete", DESTROY);
         let place = state.attr("cluster_arn").as_str().and_then(Place::of_arn);
         let place = place.ok_or_else(|| Error::new(Kind::Invalid, "destroy the bundle", "the state names no cluster"))?;
-        let (connection, cluster_exists) = match self.reach(state).await {
-            Ok(connection) => (connection, true),
-            Err(error) if is_cluster_gone(&error) => (self.account(&place, error).await?, false),
+        let (aws, connection) = match self.reach(state).await {
+            Ok(connection) => (connection.aws.clone(), Some(connection)),
+            Err(error) if is_cluster_gone(&error) => (self.connections.confirm_gone(&place.arn()).await?, None),
             Err(error) => return Err(error),
         };
         let desired = self.desired_of(state, &place)?;
-        let cx = Context { deadline, ..Context::to_look(connection.aws.clone(), &desired, self.connections.clone()) };
-        if let (Some(want), true) = (&desired.chart, cluster_exists) {
-            let session = self.session(&connection).await?;
-            release_nodes(&session.client, state, record, deadline).await?;
-            chart::remove(&session, want).await?;
+        let cx = Context { deadline, ..Context::to_look(aws, &desired, self.connections.clone()) };
+        let cluster_exists = connection.is_some();
+        if let (Some(want), Some(connection)) = (&desired.chart, &connection) {
+            let session = self.session(connection).await?;
+            self.release_nodes(&session.client, state, record, deadline).await?;
+            // A create that failed before its chart has not taken over the release that was there.
+            if record.complete || record.owned.contains(chart::CHART) {
+                chart::remove(&session, want).await?;
+            }
         }
-        let live = match cluster_exists {
-            true => observe::observe(&cx, &desired, &known(record, state), None).await?,
-            false => observe::observe_without_cluster(&cx, &desired, &known(record, state)).await?,
-        };
-        Ok(remove::remove(&cx, Removal { old: &desired, live: &live, keep: None, owned: &record.owned, cluster_exists }).await)
+        // A second look, since the first may have been too early for what was made seconds before; what is still seen goes again.
+        let mut errors = vec![];
+        for _ in 0..2 {
+            let live = match cluster_exists {
+                true => observe::observe(&cx, &desired, &known(record, state), None).await?,
+                false => observe::observe_without_cluster(&cx, &desired, &known(record, state)).await?,
+            };
+            errors = remove::remove(&cx, Removal { old: &desired, live: &live, keep: None, owned: &record.owned, cluster_exists }).await;
+            if !errors.is_empty() {
+                break;
+            }
+        }
+        Ok(errors)
     }
 
-    /// AWS clients of the place of a cluster that is gone.
-    async fn account(&self, place: &Place, gone: Error) -> Result<std::sync::Arc<Connection>, Error> {
-        let connection = self.connections.connect("").await?;
-        let here = (&connection.cluster.region, &connection.cluster.account_id) == (&place.region, &place.account);
-        if here {
-            Ok(connection)
-        } else {
-            Err(gone.remedy(format!("Set the provider's region to {} and use credentials of {}.", place.region, place.account)))
+    /// Nodes go before the controller does, or nothing would ever remove them.
+    async fn release_nodes(&self, client: &kube::Client, state: &Value, record: &Record, deadline: Instant) -> Result<(), Error> {
+        if !record.complete {
+            let remedy = "The bundle's create did not finish, so it is to be replaced. To keep it, run `tofu untaint` with its address \
+                          (such as karpenter_bundle.this) and apply again.";
+            return nodes::refuse_while_in_use(client, true, remedy, deadline).await;
         }
+        if state.attr("force_destroy").as_bool() == Some(true) {
+            return nodes::delete_all(client, self.connections.stopped(), deadline).await;
+        }
+        let remedy =
+            "Delete the node pools and node classes first and let Karpenter remove their nodes, or apply force_destroy = true before.";
+        nodes::refuse_while_in_use(client, false, remedy, deadline).await
     }
 
     /// A finished bundle, by its cluster's name or ARN: the release in kube-system leads to the names that it was made with.
@@ -163,18 +179,4 @@ async fn found(connection: &Connection, client: &kube::Client, deadline: Instant
 fn owned(cx: &Context, live: &Observed, desired: &crate::bundle::desired::Desired) -> std::collections::BTreeSet<String> {
     let optional = [desired.node_role.key, observe::ACCESS_ENTRY];
     live.tags(desired).into_keys().filter(|key| !optional.contains(&key.as_str()) || observe::is_ours(cx, live, desired, key)).collect()
-}
-
-/// Nodes go before the controller does, or nothing would ever remove them.
-async fn release_nodes(client: &kube::Client, state: &Value, record: &Record, deadline: Instant) -> Result<(), Error> {
-    if !record.complete {
-        let remedy = "The bundle's create did not finish, so it is to be replaced. To keep it, run `tofu untaint` with its address \
-                      (such as karpenter_bundle.this) and apply again.";
-        return nodes::refuse_while_in_use(client, true, remedy, deadline).await;
-    }
-    if state.attr("force_destroy").as_bool() == Some(true) {
-        return nodes::delete_all(client, deadline).await;
-    }
-    let remedy = "Delete the node pools and node classes first and let Karpenter remove their nodes, or apply force_destroy = true before.";
-    nodes::refuse_while_in_use(client, false, remedy, deadline).await
 }

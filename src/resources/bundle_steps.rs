@@ -171,6 +171,10 @@ impl Bundle {
                 current_state
             }
             Err(error) if is_cluster_gone(&error) => {
+                if let Err(error) = self.connections.confirm_gone(current_state.attr("cluster_arn").as_str().unwrap_or_default()).await {
+                    diagnostics.extend(error.into());
+                    return ReadResponse { new_state: current_state, private, diagnostics };
+                }
                 let detail = format!(
                     "{}\n\nIts IAM roles, queue and rules may still exist, so the state is kept as it is. A destroy removes them.",
                     error.message

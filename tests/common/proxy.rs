@@ -29,6 +29,9 @@ pub struct Call {
     pub mutating: bool,
     /// The HTTP status; 0 when the connection ended first.
     pub status: u16,
+    /// What a fault did to it.
+    #[serde(default)]
+    pub fault: Option<String>,
     /// Seconds since the epoch.
     pub start: f64,
     /// Seconds since the epoch.
@@ -75,6 +78,14 @@ impl Fault {
     /// The call waits until [`Proxy::release`]; [`Proxy::held`] tells that it does.
     pub fn hold(self) -> Fault {
         self.with("do", json!("hold"))
+    }
+    /// No answer for so long, and then the connection closes.
+    pub fn stall(self, time: Duration) -> Fault {
+        self.with("do", json!("stall")).with("seconds", json!(time.as_secs()))
+    }
+    /// The proxy kills that process with -9 in the middle of the call.
+    pub fn kill(self, pid: u32) -> Fault {
+        self.with("do", json!("kill")).with("pid", json!(pid))
     }
     fn with(mut self, key: &str, value: Value) -> Fault {
         self.0[key] = value;

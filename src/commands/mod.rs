@@ -1,0 +1,3 @@
+//! What the binary does for a person, one command a file.
+
+pub mod orphans;
