@@ -2,8 +2,10 @@
 
 pub mod apply;
 pub mod client;
+pub mod definitions;
 pub mod error;
 mod layer;
+pub mod lists;
 pub mod reads;
 pub mod watch;
 
