@@ -34,7 +34,10 @@ impl Definitions {
         deadline: Instant,
     ) -> Option<Arc<Json>> {
         let look = self.look(format!("{}.{}", kind.plural, kind.group), not_before);
-        look.schema.get_or_init(|| async { timeout_at(deadline, read(client, kind, deadline)).await.ok().flatten().map(Arc::new) }).await.clone()
+        look.schema
+            .get_or_init(|| async { timeout_at(deadline, read(client, kind, deadline)).await.ok().flatten().map(Arc::new) })
+            .await
+            .clone()
     }
 
     fn look(&self, name: String, not_before: Option<Instant>) -> Arc<Look> {

@@ -28,14 +28,17 @@ impl Lists {
             let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
             kinds.entry(format!("{}/{}", kind.api_version, kind.plural)).or_default().clone()
         };
-        list.get_or_init(|| async { timeout_at(deadline, read(client, kind, pointers, deadline)).await.ok()?.ok().map(Arc::new) }).await.clone()
+        list.get_or_init(|| async { timeout_at(deadline, read(client, kind, pointers, deadline)).await.ok()?.ok().map(Arc::new) })
+            .await
+            .clone()
     }
 }
 
 async fn read(client: &kube::Client, kind: &ApiResource, pointers: &[&str], deadline: Instant) -> Result<Vec<Vec<Json>>, Error> {
     let mut objects = vec![];
     reads::pages(client, kind, None, deadline, |raw| {
-        let object: Json = serde_json::from_str(raw.get()).map_err(|e| Error::new(Kind::Other, format!("list {}", kind.plural), e.to_string()))?;
+        let object: Json =
+            serde_json::from_str(raw.get()).map_err(|e| Error::new(Kind::Other, format!("list {}", kind.plural), e.to_string()))?;
         objects.push(pointers.iter().map(|pointer| object.pointer(pointer).cloned().unwrap_or_default()).collect());
         Ok(())
     })

@@ -16,6 +16,9 @@ use super::{formats, metadata::Metadata};
 use crate::tofu::diagnostics::Diagnostics;
 use crate::tofu::schema::Schema;
 use crate::tofu::value::Value;
+use outputs::{Named, Subnet};
+
+mod outputs;
 
 /// How Karpenter launches EC2 instances: images, networks, volumes, role.
 #[derive(JsonSchema)]
@@ -37,22 +40,6 @@ struct NodeClassResource {
     /// Security groups that the selector terms resolve to at present.
     #[schemars(extend("x-tofu" = {"computed": true}))]
     security_groups: Vec<Named>,
-}
-
-/// Something of AWS with id and name.
-#[derive(JsonSchema)]
-#[expect(dead_code, reason = "a declaration, walked as JSON schema")]
-struct Named {
-    id: String,
-    name: Option<String>,
-}
-
-/// A subnet.
-#[derive(JsonSchema)]
-#[expect(dead_code, reason = "a declaration, walked as JSON schema")]
-struct Subnet {
-    id: String,
-    zone: String,
 }
 
 /// The spec of an EC2NodeClass, `karpenter.k8s.aws/v1`.

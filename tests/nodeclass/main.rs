@@ -7,6 +7,7 @@ mod common;
 
 mod controller;
 mod refusals;
+mod rolling;
 
 use std::sync::OnceLock;
 

@@ -9,8 +9,10 @@ mod clusters;
 mod create;
 mod delete;
 mod drift;
+mod manifest;
 mod readiness;
 mod refusals;
+mod rolling;
 
 use std::sync::OnceLock;
 
