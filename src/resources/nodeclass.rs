@@ -79,7 +79,7 @@ pub struct NodeClassSpec {
     pub instance_profile: Option<String>,
     /// What happens with instance store volumes.
     pub instance_store_policy: Option<InstanceStorePolicy>,
-    /// Number of IPv4 prefixes of a node.
+    /// Number of IPv4 prefixes of a node; only new nodes see a change.
     #[schemars(range(min = 0), extend("x-tofu" = {"outdates": "none", "since": "1.8.0"}))]
     pub ip_prefix_count: Option<i32>,
     /// Settings of the kubelet.

@@ -99,8 +99,8 @@ fn whose<K: Kind>(name: &str, concerned: &Concerned) -> String {
     let one = |(pool, nodes): &(String, usize)| format!("{pool} ({nodes} now)");
     match (K::KIND, concerned.as_deref()) {
         ("NodePool", None) => format!("pool {name}"),
-        (_, None) => format!("every pool of class {name}"),
-        (_, Some([])) => format!("every pool of class {name} (no pool now)"),
+        (_, None) => format!("the pools of class {name}"),
+        (_, Some([])) => format!("the pools of class {name} (no pool now)"),
         (_, Some([pool])) => format!("pool {}", one(pool)),
         (_, Some(pools)) => format!("pools {}", pools.iter().map(one).collect::<Vec<_>>().join(", ")),
     }

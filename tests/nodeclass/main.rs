@@ -5,7 +5,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod conflicts;
 mod controller;
+mod manifest;
 mod refusals;
 mod rolling;
 
@@ -67,6 +69,11 @@ fn by_hand(name: &str, more: &str) -> String {
 /// The live class.
 fn live(name: &str) -> Value {
     lab().kubectl(&["get", KIND, name])
+}
+
+/// Another client's merge patch.
+fn edit(name: &str, manager: &str, patch: &Value) {
+    lab().kubectl(&["patch", KIND, name, "--type=merge", &format!("--field-manager={manager}"), "-p", &patch.to_string()]);
 }
 
 const FULL: &str = r##"

@@ -9,6 +9,7 @@ mod clusters;
 mod create;
 mod delete;
 mod drift;
+mod example;
 mod manifest;
 mod readiness;
 mod refusals;

@@ -134,5 +134,5 @@ fn a_warning_names_pools_and_their_nodes_as_far_as_they_are_known() {
     assert_eq!(whose::<NodePoolKind>("a", &some(&[("a", 37)])), "pool a (37 now)");
     assert_eq!(whose::<NodePoolKind>("a", &None), "pool a");
     assert_eq!(whose::<NodeClassKind>("c", &some(&[("a", 3), ("b", 0)])), "pools a (3 now), b (0 now)");
-    assert_eq!(whose::<NodeClassKind>("c", &None), "every pool of class c");
+    assert_eq!(whose::<NodeClassKind>("c", &None), "the pools of class c");
 }
