@@ -67,7 +67,10 @@ impl<K: Kind> ApiObject<K> {
             ),
         };
         diagnostics.warning(of_most[0].path.clone(), summary, detail);
-        if by_manifest { manifest::relocate(&self.schema.block, diagnostics) } else { diagnostics }
+        match planned.attr("manifest").as_str().map(|text| manifest::read::<K>(&self.schema.block, text, &Value::Null)) {
+            Some(Ok(manifest)) => manifest::relocate(&self.schema.block, &manifest, diagnostics),
+            _ => diagnostics,
+        }
     }
 
     /// The warning for a replacement, at what makes it one.
