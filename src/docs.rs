@@ -7,8 +7,42 @@ use crate::provider::{Provider, table};
 use crate::tofu::docs::{Page, page};
 use crate::tofu::resource::Provider as _;
 
-/// Applied by the tests, so its blocks are examples that work.
+/// Applied by the tests, so their blocks are examples that work.
 const SEED_STACK: &str = include_str!("../examples/seed-stack/main.tf");
+const OBJECTS: &str = include_str!("../examples/objects/main.tf");
+const POOL: &str = include_str!("../examples/objects/pools/web.yaml");
+const CLASS: &str = include_str!("../examples/objects/class.yaml");
+
+/// Further sections of the two kinds' pages: title, words, the file and the block in it, and a manifest beside it.
+type Section = (&'static str, &'static str, &'static str, &'static str);
+
+const OF_POOLS: [Section; 4] = [
+    ("Budgets and requirements", "Every operator, and budgets by the clock:", "resource \"karpenter_nodepool\" \"batch\"", ""),
+    ("A static pool", "A fixed number of nodes, whatever pods there are:", "resource \"karpenter_nodepool\" \"static\"", ""),
+    (
+        "Pools kept as manifests",
+        "Text as `kubectl` takes it, instead of arguments; types, checks, equality and drift are the same:",
+        "resource \"karpenter_nodepool\" \"from_catalog\"",
+        POOL,
+    ),
+    (
+        "Readiness in CI",
+        "A pool that Karpenter does not report as Ready is a warning and `ready = false`, so that the next apply does not replace it. A \
+         `check` shows it to whoever reads the plan:",
+        "check \"karpenter\"",
+        "",
+    ),
+];
+
+const OF_CLASSES: [Section; 2] = [
+    ("Kubelet, volumes and networks", "More of what a class can say:", "resource \"karpenter_nodeclass\" \"tuned\"", ""),
+    (
+        "A class kept as a manifest",
+        "Text as `kubectl` takes it, instead of arguments; types, checks, equality and drift are the same:",
+        "resource \"karpenter_nodeclass\" \"from_catalog\"",
+        CLASS,
+    ),
+];
 
 const INTRODUCTION: &str = r#"terraform {
   required_providers {
@@ -21,13 +55,15 @@ const INTRODUCTION: &str = r#"terraform {
 /// Every page, by its path below `docs/`.
 pub fn pages() -> Vec<(String, String)> {
     let provider = Provider::new();
-    let example = format!("{INTRODUCTION}{}", block("provider \"karpenter\""));
-    let index = page(&Page { title: "karpenter provider", example: &example, import: "" }, provider.schema()) + &table::markdown();
+    let example = format!("{INTRODUCTION}{}", block(SEED_STACK, "provider \"karpenter\""));
+    let plain = Page { title: "karpenter provider", example: &example, sections: &[], product: "Karpenter", made: "nodes", import: "" };
+    let index = page(&plain, provider.schema()) + &table::markdown();
     let mut pages = vec![("index.md".to_owned(), index)];
     for resource in provider.resources() {
         let name = resource.type_name();
-        let example = block(&format!("resource \"{name}\""));
-        let text = page(&Page { title: name, example, import: &import(name) }, resource.schema());
+        let example = block(SEED_STACK, &format!("resource \"{name}\""));
+        let sections = sections(name);
+        let text = page(&Page { title: name, example, sections: &sections, import: &import(name), ..plain }, resource.schema());
         pages.push((format!("resources/{}.md", name.trim_start_matches("karpenter_")), text));
     }
     pages
@@ -52,11 +88,25 @@ pub fn stale(directory: &Path) -> Vec<String> {
     pages().into_iter().filter(differs).map(|(name, _)| name).collect()
 }
 
-/// The first block of the seed stack that starts so.
-fn block(start: &str) -> &'static str {
-    let Some(at) = SEED_STACK.find(&format!("\n{start}")) else { return "" };
-    let rest = &SEED_STACK[at + 1..];
+/// The first block of a configuration that starts so.
+fn block(configuration: &'static str, start: &str) -> &'static str {
+    let Some(at) = configuration.find(&format!("\n{start}")) else { return "" };
+    let rest = &configuration[at + 1..];
     rest.find("\n}\n").map_or(rest, |end| &rest[..end + 3])
+}
+
+/// Examples beside the first one.
+fn sections(type_name: &str) -> Vec<(&'static str, String)> {
+    let sections: &[Section] = match type_name {
+        "karpenter_nodepool" => &OF_POOLS,
+        "karpenter_nodeclass" => &OF_CLASSES,
+        _ => &[],
+    };
+    let section = |(title, words, start, manifest): &Section| {
+        let beside = if manifest.is_empty() { String::new() } else { format!("\n```yaml\n{}\n```\n", manifest.trim_end()) };
+        (*title, format!("{words}\n\n```hcl\n{}\n```\n{beside}", block(OBJECTS, start).trim_end()))
+    };
+    sections.iter().map(section).collect()
 }
 
 fn import(type_name: &str) -> String {
@@ -75,6 +125,7 @@ mod tests {
     fn every_resource_has_a_page_with_an_example() {
         for (name, text) in pages() {
             assert!(text.contains("## Example"), "{name} has no example");
+            assert!(!text.contains("```hcl\n\n```"), "{name} has an empty example");
             assert!(!text.contains(": \n"), "{name} has something without a description");
         }
     }

@@ -2,9 +2,11 @@
 
 pub mod apply;
 pub mod client;
+pub mod definitions;
 pub mod error;
 pub mod exec;
 mod layer;
+pub mod lists;
 pub mod reads;
 pub mod watch;
 

@@ -125,23 +125,38 @@ async fn list(
     namespace: Option<&str>,
     deadline: Instant,
 ) -> Result<HashMap<String, Box<RawValue>>, Error> {
+    let mut objects = HashMap::new();
+    pages(client, kind, namespace, deadline, |raw| {
+        let unread = |e: serde_json::Error| Error::new(Kind::Other, format!("list {}", kind.plural), e.to_string());
+        let named: Named = serde_json::from_str(raw.get()).map_err(unread)?;
+        objects.insert(named.metadata.name, raw);
+        Ok(())
+    })
+    .await?;
+    Ok(objects)
+}
+
+/// Gives every object of a kind to `take`, as the API server sends it, 500 a page.
+pub(super) async fn pages(
+    client: &kube::Client,
+    kind: &ApiResource,
+    namespace: Option<&str>,
+    deadline: Instant,
+    mut take: impl FnMut(Box<RawValue>) -> Result<(), Error>,
+) -> Result<(), Error> {
     let action = || format!("list {}", kind.plural);
     let path = Request::new(DynamicObject::url_path(kind, namespace));
     let mut parameters = ListParams::default().limit(500);
-    let mut objects = HashMap::new();
     loop {
         let page: Page = retry(deadline, || async {
             let request = path.list(&parameters).map_err(|e| Error::new(Kind::Invalid, action(), e.to_string()))?;
             client.request(request).await.map_err(|e| from_kube(action(), e))
         })
         .await?;
-        for raw in page.items {
-            let named: Named = serde_json::from_str(raw.get()).map_err(|e| Error::new(Kind::Other, action(), e.to_string()))?;
-            objects.insert(named.metadata.name, raw);
-        }
+        page.items.into_iter().try_for_each(&mut take)?;
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => parameters = parameters.continue_token(&token),
-            None => return Ok(objects),
+            None => return Ok(()),
         }
     }
 }

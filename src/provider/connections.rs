@@ -15,6 +15,8 @@ use crate::aws::arn::{self, ClusterRef};
 use crate::aws::config::Chain;
 use crate::aws::{self, token::Tokens};
 use crate::kubernetes::client::{self, Access};
+use crate::kubernetes::definitions::Definitions;
+use crate::kubernetes::lists::Lists;
 use crate::kubernetes::reads::Reads;
 use crate::kubernetes::watch::Watches;
 use crate::tofu::schema::Schema;
@@ -92,6 +94,10 @@ pub struct Connection {
     pub watches: Watches,
     /// Lists that refreshes share.
     pub reads: Reads,
+    /// CRDs that were looked at.
+    pub definitions: Definitions,
+    /// Lists that plans share.
+    pub lists: Lists,
     credentials: SharedCredentialsProvider,
     /// `None`: the `kubernetes` block is unknown.
     access: Option<Access>,
@@ -340,6 +346,8 @@ async fn open(read: &Read, chain: &Chain, region: &str, name: &str) -> Result<Co
         aws,
         watches: Watches::default(),
         reads: Reads::default(),
+        definitions: Definitions::default(),
+        lists: Lists::default(),
         credentials: chain.credentials_for_token(),
         access,
         kube: OnceCell::new(),

@@ -24,6 +24,7 @@ impl<K: Kind> ApiObject<K> {
         let mut body = self.body_for(&request, &target.connection.cluster)?;
         // no object ever has resourceVersion 1: the API server creates, or answers 409 when the name is taken
         body["metadata"]["resourceVersion"] = json!("1");
+        self.gate(&target, &body, planned, deadline).await?;
         target.connection.reads.written(&target.resource);
         let made = loop {
             match kubernetes::apply(&target.client, &target.object(), &body, manager(false), deadline).await {

@@ -40,10 +40,17 @@ struct Requirement<'a> {
     values: Vec<&'a str>,
 }
 
+impl Requirement<'_> {
+    /// That `In` needs values is told elsewhere.
+    fn is_empty(&self) -> bool {
+        self.operator == "In" && self.values.is_empty()
+    }
+}
+
 /// Refuses requirements that conflict wholly within the table; names the one to change and how. `template` is the pool's.
 pub fn check(template: &Value, path: &Path, diagnostics: &mut Diagnostics) {
     let requirements: Vec<Requirement<'_>> =
-        collect(template, path).into_iter().filter(|r| KNOWN.contains(&r.key) && is_within_table(r)).collect();
+        collect(template, path).into_iter().filter(|r| KNOWN.contains(&r.key) && !r.is_empty() && is_within_table(r)).collect();
     let fits = |skip: Option<usize>| {
         let left: Vec<&Requirement<'_>> = requirements.iter().enumerate().filter(|(i, _)| Some(*i) != skip).map(|(_, r)| r).collect();
         candidates().iter().filter(|c| left.iter().all(|r| c.satisfies(r))).collect::<Vec<_>>()

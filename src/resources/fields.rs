@@ -1,6 +1,8 @@
 //! From a field of the API's object, as the API server names it, to the attribute that declares it.
 
 use super::object::{ApiObject, Kind};
+use crate::error::Error;
+use crate::tofu::diagnostics::Diagnostics;
 use crate::tofu::path::{Path, Step};
 use crate::tofu::schema::Block;
 use crate::tofu::value::Value;
@@ -17,6 +19,29 @@ impl<K: Kind> ApiObject<K> {
             return Some(Path::attribute("manifest"));
         }
         K::locate(steps, planned).or_else(|| attribute_of(&self.schema.block, steps, Path::root()))
+    }
+
+    /// Each field that the API server refused, at its attribute. One that its schema does not have is told with the version that
+    /// brought it.
+    pub(super) fn refused(&self, error: Error, planned: &Value) -> Diagnostics {
+        if error.causes.is_empty() {
+            return error.into();
+        }
+        let mut diagnostics = Diagnostics::default();
+        for cause in &error.causes {
+            let mut detail = format!("{}: {}", cause.field, cause.message);
+            if cause.message.contains("not declared in schema") {
+                detail.push_str("\n\nThe CRDs in the cluster do not have this field.");
+                if let Some(since) = self.since(&parse_field(&cause.field)) {
+                    detail.push_str(&format!(" It came with Karpenter {since}: raise Karpenter and its CRDs first."));
+                }
+            }
+            if !error.remedy.is_empty() {
+                detail.push_str(&format!("\n\n{}", error.remedy));
+            }
+            diagnostics.error(self.locate(&cause.field, planned), format!("could not {}", error.action), detail);
+        }
+        diagnostics
     }
 }
 

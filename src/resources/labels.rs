@@ -1,5 +1,7 @@
 //! Labels that Karpenter sets itself, so that neither a requirement nor a template may.
 
+use std::collections::BTreeMap;
+
 /// In Karpenter's own domain, the one label that is open.
 const OF_KARPENTER: [&str; 1] = ["karpenter.sh/capacity-type"];
 
@@ -34,6 +36,21 @@ const OF_AWS: [&str; 28] = [
     "karpenter.k8s.aws/placement-group-id",
     "karpenter.k8s.aws/placement-group-partition",
 ];
+
+/// Versions of Karpenter from which on some of these can be used.
+const SINCE: [(&str, &str); 6] = [
+    ("karpenter.k8s.aws/capacity-reservation-id", "1.3.0"),
+    ("karpenter.k8s.aws/capacity-reservation-interruptible", "1.10.0"),
+    ("karpenter.k8s.aws/capacity-reservation-type", "1.6.0"),
+    ("karpenter.k8s.aws/instance-tenancy", "1.9.0"),
+    ("karpenter.k8s.aws/placement-group-id", "1.11.0"),
+    ("karpenter.k8s.aws/placement-group-partition", "1.11.0"),
+];
+
+/// Labels that came later, with the version of Karpenter that brought them.
+pub fn since() -> BTreeMap<&'static str, &'static str> {
+    SINCE.into()
+}
 
 /// Checks a label that a pool asks for or puts on its nodes.
 ///

@@ -160,6 +160,7 @@ impl<K: Kind> ApiObject<K> {
         if !prior.is_null() && requires_replace.is_empty() {
             diagnostics.extend(self.warn(&prior, &config, &planned, &private));
         }
+        diagnostics.extend(self.foresee(&prior, &config, &planned, &requires_replace).await);
         private.set = self.set_by(&config);
         // the plan at apply has nothing of this, so it can only be compared, not planned
         private.cluster = prior.attr("cluster_name").as_str().filter(|_| !requires_replace.is_empty()).map(str::to_owned);
@@ -174,6 +175,7 @@ impl<K: Kind> ApiObject<K> {
         if let Some(uid) = Private::decode(&request.planned_private).uid {
             body["metadata"]["uid"] = json!(uid);
         }
+        self.gate(&target, &body, planned, deadline).await?;
         target.connection.reads.written(&target.resource);
         let object = self.change(&target, &request, &body, deadline).await?;
         Ok(self.settle(request, object, &target, deadline, "update").await)
@@ -294,7 +296,7 @@ impl<K: Kind> ApiObject<K> {
         Ok(ImportResponse { state, private: private.encode(), diagnostics: Diagnostics::default() })
     }
 
-    async fn connect(&self, own: &Value) -> Result<Arc<Connection>, Error> {
+    pub(super) async fn connect(&self, own: &Value) -> Result<Arc<Connection>, Error> {
         self.connections.choose(&self.connections.cluster(own)).await
     }
 
@@ -336,23 +338,6 @@ impl<K: Kind> ApiObject<K> {
             .at(Path::attribute("cluster_name")));
         }
         Ok(body)
-    }
-
-    /// Each field that the API server refused, at its attribute.
-    pub(super) fn refused(&self, error: Error, planned: &Value) -> Diagnostics {
-        if error.causes.is_empty() {
-            return error.into();
-        }
-        let mut diagnostics = Diagnostics::default();
-        for cause in &error.causes {
-            let detail = if error.remedy.is_empty() {
-                format!("{}: {}", cause.field, cause.message)
-            } else {
-                format!("{}: {}\n\n{}", cause.field, cause.message, error.remedy)
-            };
-            diagnostics.error(self.locate(&cause.field, planned), format!("could not {}", error.action), detail);
-        }
-        diagnostics
     }
 
     pub(super) fn deadline(&self, state: &Value, operation: &str, otherwise: Duration) -> Instant {

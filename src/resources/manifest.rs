@@ -20,6 +20,8 @@ mod splice;
 pub struct Manifest {
     /// The document.
     pub json: Json,
+    /// The document as the arguments have it, where a list can have fewer elements.
+    shaped: Json,
     /// The arguments that say the same.
     pub arguments: Value,
 }
@@ -57,7 +59,8 @@ pub fn read<K: Kind>(block: &Block, text: &str, config: &Value) -> Result<Manife
     let mut arguments = convert::project(block, &Value::Null, &shaped, &Projection { resolve: &identity, import: true });
     let understood = convert::expand(block, &arguments);
     for part in ["metadata", "spec"] {
-        nothing_lost(&shaped[part], &understood[part], part)?;
+        nothing_lost(&shaped[part], &understood[part], part)
+            .map_err(|refusal| Refusal { path: in_text(&refusal.path, &json, &shaped), ..refusal })?;
     }
     for attribute in block.attributes.iter().filter(|a| !is_of_object(&a.json)) {
         arguments.set(&attribute.name, config.attr(&attribute.name).clone());
@@ -65,7 +68,7 @@ pub fn read<K: Kind>(block: &Block, text: &str, config: &Value) -> Result<Manife
     for nested in block.blocks.iter().filter(|b| !is_of_object(&b.json)) {
         arguments.set(&nested.name, config.attr(&nested.name).clone());
     }
-    Ok(Manifest { json, arguments })
+    Ok(Manifest { json, shaped, arguments })
 }
 
 fn refuse(path: impl Into<String>, message: impl Into<String>) -> Refusal {
@@ -144,15 +147,29 @@ fn yaml_path(path: &str) -> String {
 }
 
 /// Messages about the arguments, put at the manifest with the place in it.
-pub fn relocate(block: &Block, diagnostics: Diagnostics) -> Diagnostics {
+pub fn relocate(block: &Block, manifest: &Manifest, diagnostics: Diagnostics) -> Diagnostics {
     let relocated = diagnostics.0.into_iter().map(|mut diagnostic| {
         if let Some(place) = diagnostic.path.as_ref().and_then(|path| json_path(block, &path.0, String::new())) {
-            diagnostic.detail = format!("At {} of the manifest: {}", yaml_path(&place), diagnostic.detail);
+            let place = in_text(&yaml_path(&place), &manifest.json, &manifest.shaped);
+            diagnostic.detail = format!("At {place} of the manifest: {}", diagnostic.detail);
             diagnostic.path = Some(Path::attribute("manifest"));
         }
         diagnostic
     });
     Diagnostics(relocated.collect())
+}
+
+/// A place with the index that its first list's element has in the text, where others of that list became arguments elsewhere.
+fn in_text(place: &str, json: &Json, shaped: &Json) -> String {
+    let original = || {
+        let (list, rest) = place.split_once('[')?;
+        let (index, rest) = rest.split_once(']')?;
+        let pointer = format!("/{}", list.replace('.', "/"));
+        let item = shaped.pointer(&pointer)?.get(index.parse::<usize>().ok()?)?;
+        let index = json.pointer(&pointer)?.as_array()?.iter().position(|one| one == item)?;
+        Some(format!("{list}[{index}]{rest}"))
+    };
+    original().unwrap_or_else(|| place.to_owned())
 }
 
 /// The place of an argument in the object; `None` for arguments that are not of the object.

@@ -16,6 +16,9 @@ use super::{formats, metadata::Metadata};
 use crate::tofu::diagnostics::Diagnostics;
 use crate::tofu::schema::Schema;
 use crate::tofu::value::Value;
+use outputs::{Named, Subnet};
+
+mod outputs;
 
 /// How Karpenter launches EC2 instances: images, networks, volumes, role.
 #[derive(JsonSchema)]
@@ -24,7 +27,7 @@ use crate::tofu::value::Value;
 struct NodeClassResource {
     #[schemars(extend("x-tofu" = {"flatten": true, "text": "placeholders"}))]
     metadata: Metadata,
-    #[schemars(extend("x-tofu" = {"flatten": true, "soft": true, "text": "placeholders"}))]
+    #[schemars(extend("x-tofu" = {"flatten": true, "soft": true, "text": "placeholders", "outdates": "all"}))] // hashed by Karpenter
     spec: NodeClassSpec,
     #[schemars(extend("x-tofu" = {"flatten": true}))]
     common: Common,
@@ -39,32 +42,17 @@ struct NodeClassResource {
     security_groups: Vec<Named>,
 }
 
-/// Something of AWS with id and name.
-#[derive(JsonSchema)]
-#[expect(dead_code, reason = "a declaration, walked as JSON schema")]
-struct Named {
-    id: String,
-    name: Option<String>,
-}
-
-/// A subnet.
-#[derive(JsonSchema)]
-#[expect(dead_code, reason = "a declaration, walked as JSON schema")]
-struct Subnet {
-    id: String,
-    zone: String,
-}
-
 /// The spec of an EC2NodeClass, `karpenter.k8s.aws/v1`.
 #[derive(CustomResource, Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[kube(group = "karpenter.k8s.aws", version = "v1", kind = "EC2NodeClass", plural = "ec2nodeclasses", doc = "How nodes are launched")]
 #[serde(rename_all = "camelCase")]
 pub struct NodeClassSpec {
     /// Family of the images; may be left out where an `alias` says it.
+    #[schemars(extend("x-tofu" = {"outdates": "some", "since_values": {"Windows2025": "1.9.0"}}))]
     pub ami_family: Option<AmiFamily>,
     /// Which images nodes are launched from, e.g. `ami_selector_term { alias = "al2023@latest" }`.
     /// Terms are alternatives; the conditions of one term hold together.
-    #[schemars(length(min = 1, max = 30), extend("x-tofu" = {"name": "ami_selector_term", "set": true}))]
+    #[schemars(length(min = 1, max = 30), extend("x-tofu" = {"name": "ami_selector_term", "set": true, "outdates": "some"}))]
     pub ami_selector_terms: Vec<AmiSelectorTerm>,
     /// Whether nodes get a public IPv4 address; the subnet's setting where left out.
     #[serde(rename = "associatePublicIPAddress")]
@@ -73,13 +61,16 @@ pub struct NodeClassSpec {
     #[schemars(length(max = 50), extend("x-tofu" = {"name": "block_device_mapping", "set": true}))]
     pub block_device_mappings: Option<Vec<BlockDeviceMapping>>,
     /// Capacity reservations that nodes may use.
-    #[schemars(length(max = 30), extend("x-tofu" = {"name": "capacity_reservation_selector_term", "set": true}))]
+    #[schemars(length(max = 30))]
+    #[schemars(extend("x-tofu" = {"name": "capacity_reservation_selector_term", "set": true, "outdates": "some", "since": "1.3.0"}))]
     pub capacity_reservation_selector_terms: Option<Vec<CapacityReservationSelectorTerm>>,
     /// Idle timeouts of tracked connections.
+    #[schemars(extend("x-tofu" = {"since": "1.13.0"}))]
     pub connection_tracking: Option<ConnectionTracking>,
     /// Reserved by EC2 for its own use; passed on as it is.
     pub context: Option<String>,
     /// CPU options of the nodes.
+    #[schemars(extend("x-tofu" = {"since": "1.13.0"}))]
     pub cpu_options: Option<CpuOptions>,
     /// Whether CloudWatch gets metrics every minute.
     pub detailed_monitoring: Option<bool>,
@@ -88,28 +79,29 @@ pub struct NodeClassSpec {
     pub instance_profile: Option<String>,
     /// What happens with instance store volumes.
     pub instance_store_policy: Option<InstanceStorePolicy>,
-    /// Number of IPv4 prefixes of a node.
-    #[schemars(range(min = 0))]
+    /// Number of IPv4 prefixes of a node; only new nodes see a change.
+    #[schemars(range(min = 0), extend("x-tofu" = {"outdates": "none", "since": "1.8.0"}))]
     pub ip_prefix_count: Option<i32>,
     /// Settings of the kubelet.
     pub kubelet: Option<Kubelet>,
     /// How nodes reach EC2's instance metadata.
     pub metadata_options: Option<MetadataOptions>,
     /// Network interfaces of the nodes.
-    #[schemars(length(max = 150), extend("x-tofu" = {"name": "network_interface", "set": true}))]
+    #[schemars(length(max = 150), extend("x-tofu" = {"name": "network_interface", "set": true, "since": "1.11.0"}))]
     pub network_interfaces: Option<Vec<NetworkInterface>>,
     /// Placement group that nodes are launched into.
+    #[schemars(extend("x-tofu" = {"since": "1.11.0"}))]
     pub placement_group_selector: Option<PlacementGroupSelector>,
     /// IAM role of the nodes, by name; exactly one of this and `instance_profile`.
     #[schemars(length(min = 1))]
     pub role: Option<String>,
     /// Security groups of the nodes, e.g. `security_group_selector_term { tags = { Name = "demo-node" } }`.
     /// Terms are alternatives; the conditions of one term hold together.
-    #[schemars(length(min = 1, max = 30), extend("x-tofu" = {"name": "security_group_selector_term", "set": true}))]
+    #[schemars(length(min = 1, max = 30), extend("x-tofu" = {"name": "security_group_selector_term", "set": true, "outdates": "some"}))]
     pub security_group_selector_terms: Vec<SecurityGroupSelectorTerm>,
     /// Subnets of the nodes, e.g. `subnet_selector_term { tags = { Name = "private-*" } }`.
     /// Terms are alternatives; the conditions of one term hold together.
-    #[schemars(length(min = 1, max = 30), extend("x-tofu" = {"name": "subnet_selector_term", "set": true}))]
+    #[schemars(length(min = 1, max = 30), extend("x-tofu" = {"name": "subnet_selector_term", "set": true, "outdates": "some"}))]
     pub subnet_selector_terms: Vec<SubnetSelectorTerm>,
     /// Tags of everything that Karpenter makes in EC2 for this class. The provider's `default_tags` are not added.
     #[schemars(extend("x-tofu" = {"open": true, "keys": "own_tag", "values": "tag_value"}))]
@@ -142,7 +134,7 @@ pub enum InstanceStorePolicy {
 #[serde(rename_all = "camelCase")]
 pub struct AmiSelectorTerm {
     /// Images by family and version, such as `al2023@latest`; excludes everything else.
-    #[schemars(length(max = 30), extend("x-tofu" = {"format": "ami_alias"}))]
+    #[schemars(length(max = 30), extend("x-tofu" = {"format": "ami_alias", "since_values": {"windows2025": "1.9.0"}}))]
     pub alias: Option<String>,
     /// An image; excludes everything else.
     #[schemars(extend("x-tofu" = {"format": "ami_id"}))]
@@ -152,6 +144,7 @@ pub struct AmiSelectorTerm {
     /// Owner of the image: an account id, `self` or `amazon`.
     pub owner: Option<String>,
     /// Name or ARN of the SSM parameter that holds the image's id.
+    #[schemars(extend("x-tofu" = {"since": "1.4.0"}))]
     pub ssm_parameter: Option<String>,
     /// Tags of the image; `*` as a value matches any.
     #[schemars(extend("maxProperties" = 20, "x-tofu" = {"keys": "searched_tag", "values": "searched_tag"}))]
@@ -190,6 +183,7 @@ pub struct CapacityReservationSelectorTerm {
     #[schemars(extend("x-tofu" = {"format": "capacity_reservation_id"}))]
     pub id: Option<String>,
     /// Which instances the reservation accepts.
+    #[schemars(extend("x-tofu" = {"since": "1.8.0"}))]
     pub instance_match_criteria: Option<InstanceMatchCriteria>,
     /// Account that owns the reservation.
     #[serde(rename = "ownerID")]
@@ -241,7 +235,7 @@ pub struct Ebs {
     #[schemars(range(min = 1))]
     pub throughput: Option<i64>,
     /// MiB a second at which the snapshot is loaded.
-    #[schemars(range(min = 100, max = 300))]
+    #[schemars(range(min = 100, max = 300), extend("x-tofu" = {"since": "1.5.0"}))]
     pub volume_initialization_rate: Option<i32>,
     /// Size, such as `100Gi`.
     #[schemars(extend("x-tofu" = {"format": "volume_size"}))]

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use super::object::{Common, Kind};
-use super::{formats, metadata::Metadata};
+use super::{formats, labels, metadata::Metadata};
 use crate::tofu::convert;
 use crate::tofu::diagnostics::Diagnostics;
 use crate::tofu::path::{Path, Step};
@@ -60,8 +60,10 @@ pub struct NodePoolSpec {
     pub limits: Option<BTreeMap<String, String>>,
     /// Number of nodes of a static pool; excludes `weight` and every limit but `nodes`.
     #[schemars(range(min = 0, max = 2_147_483_647))] // the scale subresource has 32 bits
+    #[schemars(extend("x-tofu" = {"since": "1.8.0"}))]
     pub replicas: Option<i64>,
     /// What nodes of the pool look like.
+    #[schemars(extend("x-tofu" = {"outdates": "all"}))] // Karpenter hashes it, without the requirements
     pub template: NodePoolTemplate,
     /// Priority among pools that fit a pod: the highest is tried first.
     #[schemars(range(min = 1, max = 100))]
@@ -79,7 +81,8 @@ pub struct Disruption {
     #[schemars(extend("x-tofu" = {"format": "duration_or_never"}))]
     pub consolidate_after: String,
     /// Which nodes may be consolidated.
-    #[schemars(extend("x-tofu" = {"computed": true, "optional": true, "server_default": "WhenEmptyOrUnderutilized"}))]
+    #[schemars(extend("x-tofu" = {"computed": true, "optional": true, "server_default": "WhenEmptyOrUnderutilized",
+        "since_values": {"Balanced": "1.14.0"}}))]
     pub consolidation_policy: Option<ConsolidationPolicy>,
 }
 
@@ -136,7 +139,7 @@ pub struct TemplateMetadata {
     #[schemars(extend("x-tofu" = {"keys": "annotation_key", "open": true, "text": "lenient"}))]
     pub annotations: Option<BTreeMap<String, String>>,
     /// Labels of the nodes.
-    #[schemars(extend("maxProperties" = 100, "x-tofu" = {"keys": "label_key", "values": "label_value"}))]
+    #[schemars(extend("maxProperties" = 100, "x-tofu" = {"keys": "label_key", "values": "label_value", "since_values": labels::since()}))]
     pub labels: Option<BTreeMap<String, String>>,
 }
 
@@ -150,12 +153,12 @@ pub struct NodeClaimTemplateSpec {
     /// The node class that says how nodes are launched.
     pub node_class_ref: NodeClassRef,
     /// Constraints on the nodes by label, for operators other than `In`, or for `In` where that is preferred.
-    #[schemars(length(max = 100), extend("x-tofu" = {"name": "requirement", "set": true}))]
+    #[schemars(length(max = 100), extend("x-tofu" = {"name": "requirement", "set": true, "outdates": "some"}))]
     #[serde(default)]
     pub requirements: Vec<Requirement>,
     /// Constraints with operator `In`, the usual case: the values allowed for each label. May stand beside `requirement`.
     #[serde(default, skip_serializing)]
-    #[schemars(extend("x-tofu" = {"name": "requirements", "keys": "label_key", "values": "label_value", "set": true}))]
+    #[schemars(extend("x-tofu" = {"name": "requirements", "keys": "label_key", "values": "label_value", "set": true, "outdates": "some"}))]
     pub requirements_in: Option<BTreeMap<String, Vec<String>>>,
     /// Taints that a node has until something else removes them; pods need not tolerate them.
     #[schemars(extend("x-tofu" = {"name": "startup_taint", "set": true}))]
@@ -189,12 +192,13 @@ pub struct NodeClassRef {
 #[serde(rename_all = "camelCase")]
 pub struct Requirement {
     /// Label key, e.g. `karpenter.k8s.aws/instance-category`.
-    #[schemars(length(max = 316), extend("x-tofu" = {"format": "label_key"}))]
+    #[schemars(length(max = 316), extend("x-tofu" = {"format": "label_key", "since_values": labels::since()}))]
     pub key: String,
     /// Least number of different values that must stay possible.
     #[schemars(range(min = 1, max = 50))]
     pub min_values: Option<i32>,
     /// How the label relates to the values.
+    #[schemars(extend("x-tofu" = {"since_values": {"Gte": "1.9.0", "Lte": "1.9.0"}}))]
     pub operator: Operator,
     /// The values; none for `Exists` and `DoesNotExist`, one number for `Gt`, `Gte`, `Lt` and `Lte`.
     #[schemars(extend("x-tofu" = {"set": true, "values": "label_value"}))]

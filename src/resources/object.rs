@@ -168,7 +168,7 @@ impl<K: Kind> ApiObject<K> {
                 }
                 if let (Some(text), false) = (manifest.as_str(), diagnostics.has_errors()) {
                     match manifest::read::<K>(block, text, config) {
-                        Ok(manifest) => diagnostics.extend(manifest::relocate(block, check(&manifest.arguments))),
+                        Ok(manifest) => diagnostics.extend(manifest::relocate(block, &manifest, check(&manifest.arguments))),
                         Err(refusal) => diagnostics.extend(Diagnostics::from(refused(&refusal))),
                     }
                 }

@@ -92,7 +92,8 @@ async fn blockers(target: &Target, deadline: Instant) -> Result<Vec<String>, Err
     Ok(blocking)
 }
 
-fn karpenter(kind: &str) -> ApiResource {
+/// A kind of Karpenter's core.
+pub(super) fn karpenter(kind: &str) -> ApiResource {
     ApiResource::from_gvk(&GroupVersionKind::gvk("karpenter.sh", "v1", kind))
 }
 

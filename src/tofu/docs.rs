@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::schema::{Attribute, Block, Constraints, Mode, NestedBlock, Schema, Type};
+use super::schema::{Attribute, Block, Constraints, Mode, NestedBlock, Outdates, Schema, Since, Type};
 use super::value::Value;
 
 /// What a page is made of, besides the schema.
@@ -11,13 +11,19 @@ pub struct Page<'a> {
     pub title: &'a str,
     /// An example in HCL; none where empty.
     pub example: &'a str,
+    /// Further sections, by title, in Markdown.
+    pub sections: &'a [(&'a str, String)],
+    /// Whose versions `since` counts, e.g. `Karpenter`.
+    pub product: &'a str,
+    /// What a change may outdate, e.g. `nodes`.
+    pub made: &'a str,
     /// How an existing object is imported, in Markdown; no such section where empty.
     pub import: &'a str,
 }
 
 /// The page of a resource type or of the provider.
 pub fn page(page: &Page<'_>, schema: &Schema) -> String {
-    let Page { title, example, import } = page;
+    let Page { title, example, sections, product: _, made: _, import } = page;
     let description = &schema.block.description;
     let first = description.split("\n\n").next().unwrap_or_default().replace('\n', " ");
     let mut text = format!("---\npage_title: \"{title}\"\ndescription: |-\n  {first}\n---\n\n");
@@ -26,46 +32,46 @@ pub fn page(page: &Page<'_>, schema: &Schema) -> String {
     if !example.is_empty() {
         let _ = write!(text, "\n## Example\n\n```hcl\n{}\n```\n", example.trim_end());
     }
+    for (title, section) in *sections {
+        let _ = write!(text, "\n## {title}\n\n{}\n", section.trim_end());
+    }
     let computed = |a: &&Attribute| a.mode == Mode::Computed;
     text.push_str("\n## Arguments\n\n");
-    arguments(&mut text, &schema.block, "");
+    arguments(&mut text, page, &schema.block, "", Outdates::None);
     if schema.block.attributes.iter().any(|a| computed(&a)) {
         text.push_str("\n## Attributes\n\nBesides the arguments, these are set by the provider:\n\n");
         for attribute in schema.block.attributes.iter().filter(computed) {
-            text.push_str(&line(attribute));
+            text.push_str(&line(page, attribute, attribute.outdates));
         }
     }
-    nested(&mut text, &schema.block, "");
+    nested(&mut text, page, &schema.block, "");
     if !import.is_empty() {
         let _ = write!(text, "\n## Import\n\n{}\n", import.trim_end());
     }
     text
 }
 
-/// The lines of a block: attributes, then the blocks in it; what is required comes first.
-fn arguments(text: &mut String, block: &Block, path: &str) {
+/// The lines of a block: attributes, then the blocks in it; what is required comes first. What a change outdates is said where it
+/// is not what the block itself says (`outer`).
+fn arguments(text: &mut String, page: &Page<'_>, block: &Block, path: &str, outer: Outdates) {
     let written = || block.attributes.iter().filter(|a| a.mode != Mode::Computed);
-    for attribute in written().filter(|a| is_required(a)) {
-        text.push_str(&line(attribute));
-    }
-    for block in block.blocks.iter().filter(|b| is_required_block(b)) {
-        text.push_str(&block_line(block, path));
-    }
-    for attribute in written().filter(|a| !is_required(a)) {
-        text.push_str(&line(attribute));
-    }
-    for block in block.blocks.iter().filter(|b| !is_required_block(b)) {
-        text.push_str(&block_line(block, path));
+    for required in [true, false] {
+        for attribute in written().filter(|a| is_required(a) == required) {
+            text.push_str(&line(page, attribute, outer));
+        }
+        for block in block.blocks.iter().filter(|b| is_required_block(b) == required) {
+            text.push_str(&block_line(page, block, path, outer));
+        }
     }
 }
 
 /// A section for every block, in the order of the schema, the outer ones first.
-fn nested(text: &mut String, block: &Block, path: &str) {
+fn nested(text: &mut String, page: &Page<'_>, block: &Block, path: &str) {
     for inner in &block.blocks {
         let path = below(path, &inner.name);
         let _ = write!(text, "\n### `{path}`\n\n");
-        arguments(text, &inner.block, &path);
-        nested(text, &inner.block, &path);
+        arguments(text, page, &inner.block, &path, inner.outdates);
+        nested(text, page, &inner.block, &path);
     }
 }
 
@@ -81,7 +87,7 @@ fn is_required_block(block: &NestedBlock) -> bool {
     block.min_items > 0 || block.required_by_validate
 }
 
-fn line(attribute: &Attribute) -> String {
+fn line(page: &Page<'_>, attribute: &Attribute, outer: Outdates) -> String {
     let mode = match attribute.mode {
         _ if is_required(attribute) => ", required",
         Mode::Required | Mode::Optional => ", optional",
@@ -97,18 +103,21 @@ fn line(attribute: &Attribute) -> String {
     if let Some(default) = &attribute.server_default {
         sentences.push(format!("The API server's default: {}.", literal(default)));
     }
-    sentences.extend(bounds(&attribute.constraints, &attribute.ty));
+    sentences.extend(bounds(page, &attribute.since, &attribute.constraints, &attribute.ty));
     if let (Type::List(element) | Type::Map(element), Some(constraints)) = (&attribute.ty, &attribute.constraints.elements) {
-        sentences.extend(bounds(constraints, element).into_iter().map(|bound| format!("Each one: {}", lower(&bound))));
+        sentences
+            .extend(bounds(page, &Since::default(), constraints, element).into_iter().map(|bound| format!("Each one: {}", lower(&bound))));
     }
     if attribute.set {
         sentences.push("The order does not matter.".to_owned());
     }
+    sentences.extend(since(page, &attribute.since, &attribute.constraints.one_of));
+    sentences.extend(outdated(page, attribute.outdates, outer));
     let Attribute { name, ty, .. } = attribute;
     format!("- `{name}` ({}{mode}{sensitive}{replaces}): {}\n", type_name(ty), sentences.join(" "))
 }
 
-fn block_line(block: &NestedBlock, path: &str) -> String {
+fn block_line(page: &Page<'_>, block: &NestedBlock, path: &str, outer: Outdates) -> String {
     let required = if is_required_block(block) { "required" } else { "optional" };
     let count = match (block.min_items, block.max_items) {
         (_, 1) => String::new(),
@@ -118,15 +127,46 @@ fn block_line(block: &NestedBlock, path: &str) -> String {
     let path = below(path, &block.name);
     // as the registries make anchors of headings
     let anchor: String = path.chars().filter(|c| *c != '.').collect();
-    format!("- [`{}`](#{anchor}) (block{count}, {required}): {}\n", block.name, one_line(&block.block.description))
+    let mut sentences = vec![one_line(&block.block.description)];
+    if let Some(default) = &block.server_default {
+        sentences.push(format!("The API server's default: `{default}`."));
+    }
+    sentences.extend(since(page, &block.since, &[]));
+    sentences.extend(outdated(page, block.outdates, outer));
+    format!("- [`{}`](#{anchor}) (block{count}, {required}): {}\n", block.name, sentences.join(" "))
+}
+
+/// Which version brought it, and values that are not listed with theirs already.
+fn since(page: &Page<'_>, since: &Since, listed: &[String]) -> Vec<String> {
+    let Since { field, values } = since;
+    let mut sentences: Vec<String> = field.iter().map(|version| format!("Needs {} {version} or newer.", page.product)).collect();
+    let later: Vec<String> =
+        values.iter().filter(|(value, _)| !listed.contains(value)).map(|(v, since)| format!("`{v}` ({since})")).collect();
+    if !later.is_empty() {
+        sentences.push(format!("These need at least that version of {}: {}.", page.product, later.join(", ")));
+    }
+    sentences
+}
+
+fn outdated(page: &Page<'_>, outdates: Outdates, outer: Outdates) -> Option<String> {
+    match outdates {
+        same if same == outer => None,
+        Outdates::All => Some(format!("A change rolls all {}.", page.made)),
+        Outdates::Some => Some(format!("A change rolls the {} that no longer fit.", page.made)),
+        Outdates::None => Some(format!("Only new {} see a change.", page.made)),
+    }
 }
 
 /// What a value must keep to, a sentence each.
-fn bounds(constraints: &Constraints, ty: &Type) -> Vec<String> {
+fn bounds(page: &Page<'_>, since: &Since, constraints: &Constraints, ty: &Type) -> Vec<String> {
     let Constraints { format, pattern, one_of, minimum, maximum, min_length, max_length, keys, elements: _ } = constraints;
     let mut sentences = Vec::new();
     if !one_of.is_empty() {
-        sentences.push(format!("One of {}.", one_of.iter().map(|one| format!("`{one}`")).collect::<Vec<_>>().join(", ")));
+        let one = |one: &String| match since.values.get(one) {
+            Some(version) => format!("`{one}` ({} {version} or newer)", page.product),
+            None => format!("`{one}`"),
+        };
+        sentences.push(format!("One of {}.", one_of.iter().map(one).collect::<Vec<_>>().join(", ")));
     }
     sentences.extend(range(*minimum, *maximum, ""));
     let unit = match ty {
@@ -223,7 +263,18 @@ mod tests {
         #[schemars(extend("x-tofu" = {"computed": true}))]
         age: i64,
         /// Its rooms.
+        #[schemars(extend("x-tofu" = {"outdates": "all", "since": "2.0"}))]
         rooms: Option<Vec<Room>>,
+        /// Its roof.
+        #[schemars(extend("x-tofu" = {"outdates": "some", "since_values": {"Green": "3.1"}}))]
+        roof: Option<Roof>,
+    }
+
+    #[derive(JsonSchema)]
+    #[expect(dead_code, reason = "a declaration, walked as JSON schema")]
+    enum Roof {
+        Flat,
+        Green,
     }
 
     /// A room.
@@ -237,13 +288,19 @@ mod tests {
 
     #[test]
     fn everything_that_is_declared_is_told() {
-        let text = page(&Page { title: "x_house", example: "x {}\n", import: "By street." }, &Schema::of::<House>(0, &[]));
+        let sections = [("By hand", "Lay bricks.\n".to_owned())];
+        let text = page(
+            &Page { title: "x_house", example: "x {}\n", sections: &sections, product: "Town", made: "tenants", import: "By street." },
+            &Schema::of::<House>(0, &[]),
+        );
         for line in [
             "# x_house\n\nA house.\n",
             "```hcl\nx {}\n```\n",
             "- `street` (string, required, a change replaces the object): Its street. At most 9 characters.\n",
             "- `colour` (string, optional, computed): Its colour, if it has one. Default: `\"white\"`.\n",
-            "- [`rooms`](#rooms) (block, repeated, optional): Its rooms.\n",
+            "## By hand\n\nLay bricks.\n",
+            "- [`rooms`](#rooms) (block, repeated, optional): Its rooms. Needs Town 2.0 or newer. A change rolls all tenants.\n",
+            "- `roof` (string, optional): Its roof. One of `Flat`, `Green` (Town 3.1 or newer). A change rolls the tenants that no longer fit.\n",
             "## Attributes\n\nBesides the arguments, these are set by the provider:\n\n- `age` (number): Its age in years.\n",
             "### `rooms`\n\n- `area` (number, required): Its area. From 1 to 100.\n",
             "## Import\n\nBy street.\n",

@@ -16,9 +16,13 @@
 //! | `open` | a map to which others may add keys without that being drift |
 //! | `flatten` | lifts the fields of a struct into the enclosing block |
 //! | `soft` | with `flatten`: what is required below is optional for the client and required by validate |
+//! | `since`, `since_values` | version of the API's product that brought the field, or these of its values: `{"Balanced": "1.14.0"}` |
+//! | `outdates` | what was made from the object before a change here no longer fits: `"all"`, `"some"` of it perhaps, or `"none"`; for all below |
 //! | `text` | how strings below treat placeholders: `"placeholders"`, `"lenient"`; otherwise they are taken as they are |
 //!
 //! A struct becomes a block of at most one, a list of structs a repeated block, except where computed.
+
+use std::collections::BTreeMap;
 
 use schemars::generate::SchemaSettings;
 use serde_json::Value as Json;
@@ -92,6 +96,27 @@ pub enum Text {
     Placeholders,
     /// Resolved; an unknown word stays as it is.
     Lenient,
+}
+
+/// What a change outdates of that which was made from the object, e.g. the nodes of a pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outdates {
+    /// Nothing: only what is made from then on sees it.
+    #[default]
+    None,
+    /// What does not fit any more, which can be all or nothing.
+    Some,
+    /// Everything.
+    All,
+}
+
+/// Which version of the API's product brought something; empty for what its first version had.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Since {
+    /// The field itself, e.g. `1.8.0`.
+    pub field: Option<String>,
+    /// Texts that became possible later: as values, before an `@` in them, or as keys.
+    pub values: BTreeMap<String, String>,
 }
 
 /// A grammar of text, given by whoever knows the domain.
@@ -168,6 +193,10 @@ pub struct Attribute {
     pub open: bool,
     /// What it does with placeholders.
     pub text: Text,
+    /// Which version brought it.
+    pub since: Since,
+    /// What a change outdates.
+    pub outdates: Outdates,
     /// Bounds.
     pub constraints: Constraints,
 }
@@ -193,6 +222,10 @@ pub struct NestedBlock {
     pub set: bool,
     /// What the API server fills in, as its JSON.
     pub server_default: Option<Json>,
+    /// Which version brought it.
+    pub since: Since,
+    /// What a change outdates.
+    pub outdates: Outdates,
 }
 
 impl Schema {

@@ -81,14 +81,10 @@ impl Tofu {
 
     /// Puts a directory of the repository, such as `examples/seed-stack`, in the place of the configuration so far.
     pub fn example(self, directory: &str) -> Tofu {
-        let files = |dir: &Path| std::fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry").path());
-        let configuration = |file: &PathBuf| file.extension().is_some_and(|e| e == "tf" || e == "yaml");
-        for file in files(self.dir()).filter(configuration) {
+        for file in files(self.dir()).filter(is_configuration) {
             std::fs::remove_file(file).expect("it is removed");
         }
-        for file in files(&repository().join(directory)).filter(configuration) {
-            std::fs::copy(&file, self.dir().join(file.file_name().expect("a name"))).expect("it is copied");
-        }
+        copy(&repository().join(directory), self.dir());
         self
     }
 
@@ -259,5 +255,26 @@ impl Running {
         let read = |name: &str| text(&std::fs::read(self.dir.join(name)).expect("its output"));
         let (stdout, stderr) = (read(".stdout"), read(".stderr"));
         Outcome::new(self.command, status.code().unwrap_or(-1), stdout, stderr)
+    }
+}
+
+fn files(dir: &Path) -> impl Iterator<Item = PathBuf> {
+    std::fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry").path())
+}
+
+fn is_configuration(file: &PathBuf) -> bool {
+    file.extension().is_some_and(|e| e == "tf" || e == "yaml")
+}
+
+/// Copies what is configuration, with the folders that hold some.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("it is made");
+    for file in files(from) {
+        let there = to.join(file.file_name().expect("a name"));
+        if file.is_dir() && files(&file).any(|f| is_configuration(&f)) {
+            copy(&file, &there);
+        } else if is_configuration(&file) {
+            std::fs::copy(&file, there).expect("it is copied");
+        }
     }
 }

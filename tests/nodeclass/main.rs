@@ -5,8 +5,11 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod conflicts;
 mod controller;
+mod manifest;
 mod refusals;
+mod rolling;
 
 use std::sync::OnceLock;
 
@@ -66,6 +69,11 @@ fn by_hand(name: &str, more: &str) -> String {
 /// The live class.
 fn live(name: &str) -> Value {
     lab().kubectl(&["get", KIND, name])
+}
+
+/// Another client's merge patch.
+fn edit(name: &str, manager: &str, patch: &Value) {
+    lab().kubectl(&["patch", KIND, name, "--type=merge", &format!("--field-manager={manager}"), "-p", &patch.to_string()]);
 }
 
 const FULL: &str = r##"
@@ -193,5 +201,8 @@ fn a_class_that_disappeared_is_made_again_and_one_in_the_way_is_refused() {
     let error = second.errors()[0];
     assert_eq!((error.summary.as_str(), error.code()), ("could not create EC2NodeClass \"gone\"", "name = \"gone\""));
     assert!(error.detail.contains("to = karpenter_nodeclass."), "{}", error.detail);
-    tofu.destroy().ok();
+    // gone when it is to be destroyed: nothing to do
+    tofu.plan_with(&["-destroy"]).ok();
+    lab.kubectl_text(&["delete", KIND, "gone"]);
+    tofu.apply_planned().ok();
 }

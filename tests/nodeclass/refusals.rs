@@ -19,8 +19,15 @@ fn rbac_s_refusals_are_told_with_what_to_do() {
     {
         assert!(error.detail.contains(words), "no {words:?} in {}", error.detail);
     }
+    assert_eq!(reader.resource(ADDRESS), serde_json::Value::Null);
     let admin = workspace(&small("forbidden", ""));
     admin.apply().ok();
+    // refreshed by somebody who may not even read
+    let blind = as_account(&lab.limited_token("class-unseeing", ""));
+    std::fs::copy(admin.dir().join("terraform.tfstate"), blind.dir().join("terraform.tfstate")).unwrap();
+    let outcome = blind.plan().outcome.err();
+    assert_eq!(outcome.errors()[0].summary, "could not read EC2NodeClass \"forbidden\"");
+    assert!(outcome.errors()[0].detail.contains("cannot get resource \"ec2nodeclasses\""), "{:#?}", outcome.errors());
     for tofu in [&reader, &as_account(&lab.limited_token("class-blind", ""))] {
         std::fs::copy(admin.dir().join("terraform.tfstate"), tofu.dir().join("terraform.tfstate")).unwrap();
         let outcome = tofu.destroy().err();
@@ -39,11 +46,18 @@ fn malformed_arguments_are_refused_at_their_place() {
          metadata_options {\n    http_put_response_hop_limit = 65\n    http_tokens = \"maybe\"\n  }",
     );
     let outcome = Tofu::offline(&broken, "http://127.0.0.1:9").validate().err();
-    let mut at: Vec<&str> = outcome.errors().iter().map(|e| e.code()).collect();
-    at.sort_unstable();
-    let expected =
-        ["http_put_response_hop_limit = 65", "http_tokens = \"maybe\"", "tags = { Name = \"{{ cluster }}\" }", "volume_size = \"1 GiB\""];
-    assert_eq!(at, expected, "{:#?}", outcome.errors());
+    let told: Vec<_> = outcome.errors().iter().map(|e| (e.code(), e.summary.clone(), e.detail.clone())).collect();
+    let size = "a whole number and one of Gi (1 to 59000), G (1 to 64000), Ti (1 to 58, but none that ends in 8 or 9 above 10) and T (1 to 64), \
+                such as \"100Gi\"";
+    let known = "text whose placeholders are {{ cluster_name }} or {{ ext_account_id }}, not {{ cluster }}";
+    let expected = [
+        ("tags = { Name = \"{{ cluster }}\" }", "tags[\"Name\"]", "\"{{ cluster }}\"", known),
+        ("volume_size = \"1 GiB\"", "block_device_mapping[0].ebs[0].volume_size", "\"1 GiB\"", size),
+        ("http_put_response_hop_limit = 65", "metadata_options[0].http_put_response_hop_limit", "65", "between 1 and 64"),
+        ("http_tokens = \"maybe\"", "metadata_options[0].http_tokens", "\"maybe\"", "one of \"required\", \"optional\""),
+    ]
+    .map(|(code, path, value, right)| (code, format!("invalid value for {path}"), format!("{path} is {value}; it must be {right}.")));
+    assert_eq!(told, expected);
 }
 
 #[test]

@@ -16,8 +16,9 @@ fn edit(name: &str, manager: &str, patch: Value) {
     lab().kubectl(&["patch", KIND, name, "--type=merge", &format!("--field-manager={manager}"), "-p", &patch.to_string()]);
 }
 
+/// What is told of other field managers.
 fn warnings(plan: &Plan) -> Vec<&Diagnostic> {
-    plan.outcome.warnings()
+    plan.outcome.warnings().into_iter().filter(|w| !w.summary.starts_with("This change rolls")).collect()
 }
 
 fn one_warning(plan: &Plan) -> &Diagnostic {

@@ -9,8 +9,11 @@ mod clusters;
 mod create;
 mod delete;
 mod drift;
+mod example;
+mod manifest;
 mod readiness;
 mod refusals;
+mod rolling;
 
 use std::sync::OnceLock;
 

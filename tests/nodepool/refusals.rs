@@ -1,7 +1,7 @@
 //! What is refused: by RBAC, by the API server, by validate.
 
 use super::{ADDRESS, lab, small, workspace};
-use crate::common::{Fault, Tofu};
+use crate::common::{Fault, Outcome, Tofu};
 
 fn as_account(token: &str, hcl: &str) -> Tofu {
     let provider = format!("cluster_name = \"{}\"\n  kubernetes {{\n    token = \"{token}\"\n  }}", lab().cluster_name());
@@ -41,6 +41,16 @@ fn rbac_s_refusals_are_told_with_what_to_do() {
     admin.destroy().ok();
 }
 
+/// Each error's place in the configuration, path, value, and what would be right.
+fn assert_told(outcome: &Outcome, expected: &[(&str, &str, &str, &str)]) {
+    let told: Vec<_> = outcome.errors().iter().map(|e| (e.code(), e.summary.clone(), e.detail.clone())).collect();
+    let expected: Vec<_> = expected
+        .iter()
+        .map(|(code, path, value, right)| (*code, format!("invalid value for {path}"), format!("{path} is {value}; it must be {right}.")))
+        .collect();
+    assert_eq!(told, expected);
+}
+
 #[test]
 fn malformed_arguments_are_refused_at_their_place() {
     let broken = small(
@@ -49,18 +59,28 @@ fn malformed_arguments_are_refused_at_their_place() {
         "expire_after = \"1y\"\n    taint {\n      key = \"a\"\n      effect = \"Sometimes\"\n    }",
     );
     let outcome = Tofu::offline(&broken, "http://127.0.0.1:9").validate().err();
-    let mut at: Vec<&str> = outcome.errors().iter().map(|e| e.code()).collect();
-    at.sort_unstable();
+    let duration = "\"Never\" or a duration in whole hours, minutes and seconds such as \"720h\" or \"1h30m\"";
+    let name = "an object's name: up to 253 lower-case letters, digits, \"-\" or \".\" that start and end with a letter or digit";
     let expected = [
-        "consolidate_after = \"soon\"",
-        "effect = \"Sometimes\"",
-        "expire_after = \"1y\"",
-        "limits = { cpu = \"many\" }",
-        "name = \"Not_A_Name\"",
-        "nodes = \"half\"",
-        "weight = 101",
+        ("name = \"Not_A_Name\"", "name", "\"Not_A_Name\"", name),
+        ("limits = { cpu = \"many\" }", "limits[\"cpu\"]", "\"many\"", "a Kubernetes quantity such as \"1000m\", \"16\" or \"64Gi\""),
+        ("weight = 101", "weight", "101", "between 1 and 100"),
+        ("consolidate_after = \"soon\"", "disruption[0].consolidate_after", "\"soon\"", duration),
+        (
+            "nodes = \"half\"",
+            "disruption[0].budget[0].nodes",
+            "\"half\"",
+            "a number of nodes such as \"5\", or a percentage from \"0%\" to \"100%\"",
+        ),
+        ("expire_after = \"1y\"", "template[0].expire_after", "\"1y\"", duration),
+        (
+            "effect = \"Sometimes\"",
+            "template[0].taint[0].effect",
+            "\"Sometimes\"",
+            "one of \"NoSchedule\", \"PreferNoSchedule\", \"NoExecute\"",
+        ),
     ];
-    assert_eq!(at, expected, "{:#?}", outcome.errors());
+    assert_told(&outcome, &expected);
 }
 
 #[test]

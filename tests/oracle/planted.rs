@@ -1,7 +1,7 @@
 //! Each rule is broken once on purpose: the oracle must name it, or its silence elsewhere would mean nothing.
 
 use karpenter::tofu::path::{Path, Step};
-use karpenter::tofu::schema::{Attribute, Block, Constraints, Mode, NestedBlock, Text, Type};
+use karpenter::tofu::schema::{Attribute, Block, Constraints, Mode, NestedBlock, Outdates, Since, Text, Type};
 use karpenter::tofu::value::{Refinements, Value};
 
 use super::proposed::proposed_new;
@@ -23,6 +23,8 @@ fn attribute(name: &str, ty: Type, mode: Mode) -> Attribute {
         set: false,
         open: false,
         text: Text::Plain,
+        since: Since::default(),
+        outdates: Outdates::None,
         constraints: Constraints::default(),
     }
 }
@@ -43,6 +45,8 @@ fn block() -> Block {
         required_by_validate: false,
         set: false,
         server_default: None,
+        since: Since::default(),
+        outdates: Outdates::None,
     };
     Block {
         attributes: vec![

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
-use super::{Attribute, Block, Constraints, Format, Mode, NestedBlock, Text, Type};
+use super::{Attribute, Block, Constraints, Format, Mode, NestedBlock, Outdates, Since, Text, Type};
 use crate::tofu::convert;
 
 /// What an enclosing declaration says for those below it.
@@ -12,6 +12,7 @@ use crate::tofu::convert;
 pub(super) struct Inherited {
     soft: bool,
     text: Text,
+    outdates: Outdates,
 }
 
 /// The walk itself, with the formats that declarations may name.
@@ -26,7 +27,11 @@ impl Walk {
         for (key, property) in schema["properties"].as_object().into_iter().flatten() {
             let (property, nullable) = unwrap_option(property);
             let ext = property.get("x-tofu").cloned().unwrap_or(Json::Null);
-            let inherited = Inherited { text: own_text(&ext).unwrap_or(inherited.text), ..inherited };
+            let inherited = Inherited {
+                text: own_text(&ext).unwrap_or(inherited.text),
+                outdates: own_outdates(&ext).unwrap_or(inherited.outdates),
+                ..inherited
+            };
             if flag(&ext, "flatten") {
                 let inner = Inherited { soft: inherited.soft || flag(&ext, "soft"), ..inherited };
                 block.lift(key, self.block(&property, inner));
@@ -62,6 +67,8 @@ impl Walk {
             required_by_validate: inherited.soft && (required && single || least > 0),
             set: flag(ext, "set"),
             server_default: ext.get("server_default").cloned(),
+            since: since(ext),
+            outdates: inherited.outdates,
         }
     }
 
@@ -87,6 +94,8 @@ impl Walk {
             set: flag(ext, "set"),
             open: flag(ext, "open"),
             text: inherited.text,
+            since: since(ext),
+            outdates: inherited.outdates,
             constraints: self.constraints(property, ext),
             ty,
         }
@@ -200,6 +209,22 @@ fn own_text(ext: &Json) -> Option<Text> {
         "placeholders" => Some(Text::Placeholders),
         "lenient" => Some(Text::Lenient),
         _ => Some(Text::Plain),
+    }
+}
+
+fn own_outdates(ext: &Json) -> Option<Outdates> {
+    match ext["outdates"].as_str()? {
+        "all" => Some(Outdates::All),
+        "some" => Some(Outdates::Some),
+        _ => Some(Outdates::None),
+    }
+}
+
+fn since(ext: &Json) -> Since {
+    let values = ext["since_values"].as_object().into_iter().flatten();
+    Since {
+        field: ext["since"].as_str().map(str::to_owned),
+        values: values.filter_map(|(value, version)| Some((value.clone(), version.as_str()?.to_owned()))).collect(),
     }
 }
 

@@ -1,0 +1,4 @@
+variable "cluster_name" {
+  description = "The EKS cluster's name."
+  type        = string
+}

@@ -1,0 +1,7 @@
+terraform {
+  required_providers {
+    karpenter = {
+      source = "karpenter-tofu/karpenter"
+    }
+  }
+}
