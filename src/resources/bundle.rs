@@ -15,6 +15,7 @@ use crate::bundle::record::Record;
 use crate::helm;
 use crate::provider::{ClusterChoice, Connections, at_plan};
 use crate::tofu::diagnostics::Diagnostics;
+use crate::tofu::identity::IdentityAttribute;
 use crate::tofu::path::Path;
 use crate::tofu::plan as framework;
 use crate::tofu::resource::{ApplyRequest, ApplyResponse, ImportResponse, PlanRequest, PlanResponse, ReadRequest, ReadResponse, Resource};
@@ -65,6 +66,14 @@ impl Resource for Bundle {
     fn import(&self, id: String) -> BoxFuture<'_, ImportResponse> {
         async move { self.take_in(&id).await.unwrap_or_else(|e| ImportResponse { diagnostics: e.into(), ..ImportResponse::default() }) }
             .boxed()
+    }
+
+    fn identity(&self) -> &'static [IdentityAttribute] {
+        const { &[IdentityAttribute { name: "cluster_arn", required: true, description: "ARN of the cluster that the bundle is of." }] }
+    }
+
+    fn identified(&self, identity: &Value) -> String {
+        identity.attr("cluster_arn").as_str().unwrap_or_default().to_owned()
     }
 }
 
