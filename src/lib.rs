@@ -7,6 +7,7 @@ pub mod aws;
 pub mod bundle;
 pub mod docs;
 pub mod error;
+pub mod export;
 pub mod helm;
 pub mod kubernetes;
 pub mod plugin;

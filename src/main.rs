@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use karpenter::provider::Provider;
-use karpenter::{docs, plugin};
+use karpenter::{docs, export, plugin};
 
 const USAGE: &str = "\
 terraform-provider-karpenter            serve the client that started it
@@ -34,8 +34,9 @@ fn main() -> ExitCode {
         }
         ["docs", directory] => write_docs(Path::new(directory)),
         ["docs", "-check", directory] => check_docs(Path::new(directory)),
+        ["export", arguments @ ..] => runtime.block_on(export::run(arguments)),
         _ => {
-            eprint!("{USAGE}");
+            eprint!("{USAGE}{}", export::USAGE);
             ExitCode::FAILURE
         }
     };
