@@ -39,5 +39,5 @@ build: ## the provider, debug profile
 tools: ## OpenTofu, Kubernetes, helm, registry and AWS emulator for the tests; about 15 minutes once
 	environment/build.sh
 
-bench: ## start-up time, GetSchema and memory as ratios against a do-nothing process
-	$(CARGO) bench --locked --bench start
+bench: tools ## start-up, and 10, 100 and 1,000 pools: calls, time, CPU and memory as ratios; builds a release
+	$(CARGO) bench --locked --bench start --bench scale

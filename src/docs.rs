@@ -1,5 +1,6 @@
 //! The pages under `docs/`: what the registries show. [`crate::tofu::docs`] renders; here is what it is given.
 
+use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 
@@ -110,12 +111,35 @@ fn sections(type_name: &str) -> Vec<(&'static str, String)> {
 }
 
 fn import(type_name: &str) -> String {
-    let (id, says) = match type_name {
-        "karpenter_bundle" => ("my-cluster", "The id is the name of the EKS cluster."),
-        _ => ("default", "The id is the object's name, or `CLUSTER/NAME` for another cluster than the provider's."),
+    let (says, id, identity) = match type_name {
+        "karpenter_bundle" => ("The id is the name of the EKS cluster.", "my-cluster", ""),
+        _ => ("The id is the object's name, or `CLUSTER/NAME` for another cluster than the provider's.", "default", ", name = \"default\""),
     };
-    format!("{says} Importing changes nothing.\n\n```hcl\nimport {{\n  to = {type_name}.this\n  id = {id:?}\n}}\n```\n")
+    let mut text = format!("{says} Importing changes nothing.\n\n```hcl\nimport {{\n  to = {type_name}.this\n  id = {id:?}\n}}\n```\n\n");
+    text.push_str("Clients that know resource identity (from 1.12 on) take that, too:\n\n");
+    let arn = "arn:aws:eks:eu-west-1:123456789012:cluster/my-cluster";
+    let _ = write!(text, "```hcl\nimport {{\n  to       = {type_name}.this\n  identity = {{ cluster_arn = {arn:?}{identity} }}\n}}\n```\n");
+    if type_name != "karpenter_bundle" {
+        let _ = write!(text, "{}", MOVING.replace("TYPE", type_name));
+    }
+    text
 }
+
+/// How whole clusters, and objects that other providers hold, come here.
+const MOVING: &str = "
+`terraform-provider-karpenter export --cluster NAME --dir DIR` writes the configuration of every class and pool of a cluster with its
+`import` block; `export --from FILE` does the same for manifests.
+
+From `kubernetes_manifest` (hashicorp) and `kubectl_manifest` (gavinbunney, alekc) an object moves without being touched, the former
+field manager's entries pass with the first change:
+
+```hcl
+moved {
+  from = kubernetes_manifest.this
+  to   = TYPE.this
+}
+```
+";
 
 #[cfg(test)]
 mod tests {

@@ -81,6 +81,21 @@ impl Error {
         self
     }
 
+    /// The same error once more, for another who waited for the same call; its source stays with the first.
+    #[must_use]
+    pub fn again(&self) -> Error {
+        let Error { kind, action, message, remedy, causes, path, source: _ } = self;
+        Error {
+            kind: *kind,
+            action: action.clone(),
+            message: message.clone(),
+            remedy: remedy.clone(),
+            causes: causes.clone(),
+            path: path.clone(),
+            source: None,
+        }
+    }
+
     /// With its cause kept.
     #[must_use]
     pub fn caused_by(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {

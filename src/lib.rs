@@ -8,6 +8,7 @@ pub mod bundle;
 pub mod commands;
 pub mod docs;
 pub mod error;
+pub mod export;
 pub mod helm;
 pub mod kubernetes;
 pub mod plugin;

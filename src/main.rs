@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use karpenter::provider::Provider;
-use karpenter::{commands, docs, plugin};
+use karpenter::{commands, docs, export, plugin};
 
 const USAGE: &str = "\
 terraform-provider-karpenter            serve the client that started it
@@ -35,8 +35,9 @@ fn main() -> ExitCode {
         ["orphans", rest @ ..] => runtime.block_on(commands::orphans::run(rest)),
         ["docs", directory] => write_docs(Path::new(directory)),
         ["docs", "-check", directory] => check_docs(Path::new(directory)),
+        ["export", arguments @ ..] => runtime.block_on(export::run(arguments)),
         _ => {
-            eprint!("{USAGE}{}", commands::orphans::USAGE);
+            eprint!("{USAGE}{}{}", commands::orphans::USAGE, export::USAGE);
             ExitCode::FAILURE
         }
     };

@@ -2,8 +2,10 @@
 //!
 //! What goes wrong, panics included, is answered as diagnostics: a gRPC status would hide it from the user.
 
+mod answer;
 mod decode;
 mod encode;
+mod identity;
 mod panics;
 
 use std::pin::Pin;
@@ -15,14 +17,16 @@ use tonic::{Request, Response, Status, async_trait};
 
 use crate::plugin::proto::tfplugin5 as proto;
 use crate::tofu::diagnostics::Diagnostics;
-use crate::tofu::json;
 use crate::tofu::resource::{
     ApplyRequest, ApplyResponse, ImportResponse, MoveRequest, PlanRequest, PlanResponse, Provider, ReadRequest, ReadResponse, Resource,
 };
 use crate::tofu::schema::Type;
+use crate::tofu::{identity as tofu_identity, json};
 
+use answer::answer;
 use decode::{absent, decode, error, malformed};
 use encode::{attribute_path, diagnostics, dynamic_value, schema};
+use identity::{decode_identity, encode_identity};
 pub use panics::note_panics;
 
 /// The service of one provider.
@@ -72,11 +76,8 @@ impl ProviderService {
 impl proto::provider_server::Provider for ProviderService {
     async fn get_metadata(&self, _: Request<proto::get_metadata::Request>) -> Result<Response<proto::get_metadata::Response>, Status> {
         let name = |entry: &Entry| proto::get_metadata::ResourceMetadata { type_name: entry.resource.type_name().to_owned() };
-        Ok(Response::new(proto::get_metadata::Response {
-            server_capabilities: Some(capabilities()),
-            resources: self.resources.iter().map(name).collect(),
-            ..Default::default()
-        }))
+        let (resources, server_capabilities) = (self.resources.iter().map(name).collect(), Some(capabilities()));
+        Ok(Response::new(proto::get_metadata::Response { server_capabilities, resources, ..Default::default() }))
     }
 
     async fn get_schema(
@@ -95,12 +96,12 @@ impl proto::provider_server::Provider for ProviderService {
         answer("GetSchema", "", work, |diagnostics| proto::get_provider_schema::Response { diagnostics, ..Default::default() }).await
     }
 
-    /// No resource type has an identity yet.
     async fn get_resource_identity_schemas(
         &self,
         _: Request<proto::get_resource_identity_schemas::Request>,
     ) -> Result<Response<proto::get_resource_identity_schemas::Response>, Status> {
-        Ok(Response::new(proto::get_resource_identity_schemas::Response::default()))
+        let identity_schemas = identity::schemas(self.resources.iter().map(|entry| &*entry.resource));
+        Ok(Response::new(proto::get_resource_identity_schemas::Response { identity_schemas, diagnostics: vec![] }))
     }
 
     async fn get_functions(&self, _: Request<proto::get_functions::Request>) -> Result<Response<proto::get_functions::Response>, Status> {
@@ -176,8 +177,14 @@ impl proto::provider_server::Provider for ProviderService {
         &self,
         request: Request<proto::upgrade_resource_identity::Request>,
     ) -> Result<Response<proto::upgrade_resource_identity::Response>, Status> {
-        let diagnostics = diagnostics(absent("identity of resource type", &request.into_inner().type_name));
-        Ok(Response::new(proto::upgrade_resource_identity::Response { upgraded_identity: None, diagnostics }))
+        use proto::upgrade_resource_identity::Response;
+        let proto::upgrade_resource_identity::Request { type_name, version, raw_identity } = request.into_inner();
+        let work = async {
+            let (resource, _) = self.resource(&type_name)?;
+            let upgraded_identity = encode_identity(resource, &identity::upgrade(resource, version, raw_identity)?);
+            Ok(Response { upgraded_identity, diagnostics: vec![] })
+        };
+        answer("UpgradeResourceIdentity", &type_name, work, |diagnostics| Response { diagnostics, ..Default::default() }).await
     }
 
     async fn configure(&self, request: Request<proto::configure::Request>) -> Result<Response<proto::configure::Response>, Status> {
@@ -200,13 +207,14 @@ impl proto::provider_server::Provider for ProviderService {
         let work = async {
             let (resource, ty) = self.resource(&type_name)?;
             let current_state = decode(current_state.as_ref(), ty, "current_state")?;
+            let identity = decode_identity(resource, current_identity, "current_identity")?;
             let response = resource.read(ReadRequest { current_state, private }).await;
             let ReadResponse { new_state, private, diagnostics: found } = response;
             Ok(Response {
                 new_state: Some(dynamic_value(&new_state, ty)),
                 diagnostics: diagnostics(found),
                 private,
-                new_identity: current_identity,
+                new_identity: encode_identity(resource, &tofu_identity::kept(resource.identity(), identity, &new_state)),
             })
         };
         answer("ReadResource", &type_name, self.unless_stopped(work), |diagnostics| Response { diagnostics, ..Default::default() }).await
@@ -235,13 +243,14 @@ impl proto::provider_server::Provider for ProviderService {
                 proposed_new_state: decode(proposed_new_state.as_ref(), ty, "proposed_new_state")?,
                 prior_private,
             };
+            let identity = decode_identity(resource, prior_identity, "prior_identity")?;
             let PlanResponse { planned_state, requires_replace, planned_private, diagnostics: found } = resource.plan(request).await;
             Ok(Response {
                 planned_state: Some(dynamic_value(&planned_state, ty)),
                 requires_replace: requires_replace.into_iter().map(attribute_path).collect(),
                 planned_private,
                 diagnostics: diagnostics(found),
-                planned_identity: prior_identity,
+                planned_identity: encode_identity(resource, &tofu_identity::kept(resource.identity(), identity, &planned_state)),
             })
         };
         answer("PlanResourceChange", &type_name, self.unless_stopped(work), |diagnostics| Response { diagnostics, ..Default::default() })
@@ -264,12 +273,13 @@ impl proto::provider_server::Provider for ProviderService {
                 planned_state: decode(planned_state.as_ref(), ty, "planned_state")?,
                 planned_private,
             };
+            let identity = decode_identity(resource, planned_identity, "planned_identity")?;
             let ApplyResponse { new_state, private, diagnostics: found } = resource.apply(request).await;
             Ok(Response {
                 new_state: Some(dynamic_value(&new_state, ty)),
                 private,
                 diagnostics: diagnostics(found),
-                new_identity: planned_identity,
+                new_identity: encode_identity(resource, &tofu_identity::kept(resource.identity(), identity, &new_state)),
             })
         };
         answer("ApplyResourceChange", &type_name, work, |diagnostics| Response { diagnostics, ..Default::default() }).await
@@ -283,12 +293,14 @@ impl proto::provider_server::Provider for ProviderService {
         let Request { type_name, id, client_capabilities: _, identity } = request.into_inner();
         let work = async {
             let (resource, ty) = self.resource(&type_name)?;
+            let wanted = decode_identity(resource, identity, "identity")?;
+            let id = if wanted.is_null() { id } else { resource.identified(&wanted) };
             let ImportResponse { state, private, diagnostics: found } = resource.import(id).await;
             let imported = (!found.has_errors()).then(|| ImportedResource {
                 type_name: type_name.clone(),
                 state: Some(dynamic_value(&state, ty)),
                 private,
-                identity,
+                identity: encode_identity(resource, &tofu_identity::of(resource.identity(), &state)),
             });
             Ok(Response { imported_resources: imported.into_iter().collect(), diagnostics: diagnostics(found) })
         };
@@ -372,19 +384,6 @@ impl proto::provider_server::Provider for ProviderService {
         let failed = |found: Vec<proto::Diagnostic>| found.into_iter().map(|diagnostic| diagnostic.detail).collect();
         answer("Stop", "", work, |diagnostics| proto::stop::Response { error: failed(diagnostics) }).await
     }
-}
-
-/// Awaits a call's work; what it refuses, and a panic, become the response that `refuse` makes of diagnostics.
-async fn answer<T>(
-    rpc: &'static str,
-    type_name: &str,
-    work: impl Future<Output = Result<T, Diagnostics>>,
-    refuse: impl FnOnce(Vec<proto::Diagnostic>) -> T,
-) -> Result<Response<T>, Status> {
-    let started = std::time::Instant::now();
-    let result = panics::caught(rpc, work).await;
-    tracing::debug!(rpc, type_name, ms = started.elapsed().as_millis() as u64, refused = result.is_err(), "served");
-    Ok(Response::new(result.unwrap_or_else(|found| refuse(diagnostics(found)))))
 }
 
 fn capabilities() -> proto::ServerCapabilities {

@@ -47,8 +47,6 @@ async fn the_schema_comes_over_mutual_tls_and_over_plain_text() {
 async fn what_there_is_none_of_is_empty() {
     let plugin = Plugin::start().await;
     let mut provider = plugin.provider().await;
-    let identities = provider.get_resource_identity_schemas(proto::get_resource_identity_schemas::Request {}).await.unwrap().into_inner();
-    assert_eq!(identities, Default::default());
     let functions = provider.get_functions(proto::get_functions::Request {}).await.unwrap().into_inner();
     assert_eq!(functions, Default::default());
     let metadata = provider.get_metadata(proto::get_metadata::Request {}).await.unwrap().into_inner();
@@ -59,6 +57,33 @@ async fn what_there_is_none_of_is_empty() {
     let mut listed = provider.list_resource(request).await.unwrap().into_inner();
     assert_eq!(listed.message().await.unwrap().unwrap().diagnostic[0].summary, "there is no list resource \"karpenter_nodepool\"");
     assert_eq!(listed.message().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn every_type_has_an_identity() {
+    let plugin = Plugin::start().await;
+    let mut provider = plugin.provider().await;
+    let answer = provider.get_resource_identity_schemas(proto::get_resource_identity_schemas::Request {}).await.unwrap().into_inner();
+    assert_eq!(answer.diagnostics, []);
+    let schema = provider.get_schema(proto::get_provider_schema::Request {}).await.unwrap().into_inner();
+    assert_eq!(answer.identity_schemas.len(), schema.resource_schemas.len());
+    for (type_name, identity) in &answer.identity_schemas {
+        let attributes = &schema.resource_schemas[type_name].block.as_ref().unwrap().attributes;
+        for attribute in &identity.identity_attributes {
+            assert!(attribute.required_for_import != attribute.optional_for_import && !attribute.description.is_empty(), "{attribute:?}");
+            let of_state =
+                attributes.iter().find(|a| a.name == attribute.name).unwrap_or_else(|| panic!("{type_name} has no {attribute:?}"));
+            assert_eq!(of_state.r#type, attribute.r#type);
+        }
+    }
+    let raw_identity = Some(proto::RawState {
+        json: br#"{"cluster_arn":"arn:aws:eks:eu-west-1:123456789012:cluster/a","name":"b"}"#.to_vec(),
+        ..Default::default()
+    });
+    let version = answer.identity_schemas[TYPE].version;
+    let request = proto::upgrade_resource_identity::Request { type_name: TYPE.into(), version, raw_identity };
+    let upgraded = provider.upgrade_resource_identity(request).await.unwrap().into_inner();
+    assert!(upgraded.upgraded_identity.is_some() && upgraded.diagnostics.is_empty(), "{upgraded:?}");
 }
 
 #[tokio::test]

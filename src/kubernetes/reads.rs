@@ -1,9 +1,10 @@
 //! Reading many objects of a kind: the first read is a GET, the second lists the kind once for the rest of the walk.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Shared};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use kube::Resource as _;
 use kube::api::{ApiResource, DynamicObject, ListParams, Request};
@@ -18,27 +19,30 @@ use crate::{Error, Kind};
 /// `karpenter.sh/v1/nodepools`, and the namespace.
 type Key = (String, Option<String>);
 
-/// What was listed in this process, by kind and namespace.
+/// Objects by name, as the API server sent them, since parsed ones take ten times the memory.
+type Listed = HashMap<String, Box<RawValue>>;
+
+/// A LIST that all who wait for it carry on together: no lock is held meanwhile, and it goes on when one of them gives up.
+type Listing = Shared<BoxFuture<'static, Result<Arc<Listed>, Arc<Error>>>>;
+
+/// What was read in this process. Its lock is never held across a call.
 #[derive(Default)]
 pub struct Reads {
-    kinds: Mutex<HashMap<Key, Arc<Reading>>>,
-    written: Mutex<HashSet<String>>,
+    seen: Mutex<Seen>,
 }
 
 #[derive(Default)]
-struct Reading {
-    /// We wrote such an object, or may not list them: only GETs from then on.
-    only_get: AtomicBool,
-    state: tokio::sync::Mutex<State>,
+struct Seen {
+    kinds: HashMap<Key, Reading>,
+    /// Kinds of which we wrote an object: only GETs from then on.
+    written: HashSet<String>,
 }
 
-#[derive(Default)]
-enum State {
-    #[default]
-    Nothing,
+enum Reading {
     OneGet,
-    /// As the API server sent them, since parsed objects take ten times the memory.
-    Listed(HashMap<String, Box<RawValue>>),
+    Listing(Listing),
+    /// We may not list them.
+    OnlyGet,
 }
 
 #[derive(Deserialize)]
@@ -63,68 +67,74 @@ impl Reads {
     /// # Errors
     /// As [`apply::get`].
     pub async fn get(&self, client: &kube::Client, object: &Object<'_>, deadline: Instant) -> Result<Option<DynamicObject>, Error> {
-        if self.written.lock().unwrap_or_else(PoisonError::into_inner).contains(&name(object.kind)) {
-            return apply::get(client, object, deadline).await;
-        }
-        let reading = self.of(object.kind, object.namespace);
-        if !reading.only_get.load(Ordering::Acquire)
-            && let Some(raw) = reading.look(client, object, deadline).await?
-            && !reading.only_get.load(Ordering::Acquire)
-        {
-            let unread = |e| Error::new(Kind::Other, format!("read {} {:?}", object.kind.kind, object.name), format!("{e}"));
-            return serde_json::from_str(raw.get()).map(Some).map_err(unread);
+        let Some(listing) = self.join(client, object, deadline) else { return apply::get(client, object, deadline).await };
+        match listing.await {
+            Ok(listed) => {
+                if let Some(raw) = listed.get(object.name).filter(|_| !self.is_written(object.kind)) {
+                    let unread = |e| Error::new(Kind::Other, format!("read {} {:?}", object.kind.kind, object.name), format!("{e}"));
+                    return serde_json::from_str(raw.get()).map(Some).map_err(unread);
+                }
+            }
+            Err(error) if is_refusal(&error) => {}
+            Err(error) => return Err(error.again()),
         }
         apply::get(client, object, deadline).await
     }
 
     /// Forgets what was listed, and lists no more: an object of the kind is about to change.
     pub fn written(&self, kind: &ApiResource) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let kind = name(kind);
-        self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(kind.clone());
-        for (_, reading) in self.kinds.lock().unwrap_or_else(PoisonError::into_inner).extract_if(|(k, _), _| *k == kind) {
-            reading.only_get.store(true, Ordering::Release);
-        }
+        seen.kinds.retain(|(listed, _), _| *listed != kind);
+        seen.written.insert(kind);
     }
 
-    fn of(&self, kind: &ApiResource, namespace: Option<&str>) -> Arc<Reading> {
-        let key = (name(kind), namespace.map(str::to_owned));
-        self.kinds.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone()
+    fn is_written(&self, kind: &ApiResource) -> bool {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).written.contains(&name(kind))
+    }
+
+    /// The LIST that tells of an object, begun where there is none; `None` where a GET is to tell.
+    fn join(&self, client: &kube::Client, object: &Object<'_>, deadline: Instant) -> Option<Listing> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let kind = name(object.kind);
+        if seen.written.contains(&kind) {
+            return None;
+        }
+        let key = (kind, object.namespace.map(str::to_owned));
+        let reading = match seen.kinds.get(&key) {
+            None => Reading::OneGet,
+            Some(Reading::OnlyGet) => return None,
+            Some(Reading::OneGet) => Reading::Listing(start(client, object, deadline)),
+            Some(Reading::Listing(listing)) => match listing.peek() {
+                Some(Err(error)) if is_refusal(error) => Reading::OnlyGet,
+                // those who waited were told; who comes later tries again
+                Some(Err(_)) => Reading::Listing(start(client, object, deadline)),
+                Some(Ok(_)) | None => return Some(listing.clone()),
+            },
+        };
+        let joined = if let Reading::Listing(listing) = &reading { Some(listing.clone()) } else { None };
+        seen.kinds.insert(key, reading);
+        joined
     }
 }
 
-impl Reading {
-    /// The object among those listed; `None` where a GET is to tell.
-    async fn look(&self, client: &kube::Client, object: &Object<'_>, deadline: Instant) -> Result<Option<Box<RawValue>>, Error> {
-        // Held during the LIST, so that everyone waits for the one.
-        let mut state = self.state.lock().await;
-        if matches!(*state, State::Nothing) {
-            *state = State::OneGet;
-            return Ok(None);
-        }
-        if matches!(*state, State::OneGet) {
-            match list(client, object.kind, object.namespace, deadline).await {
-                Ok(objects) => *state = State::Listed(objects),
-                Err(error) if matches!(error.kind, Kind::Forbidden | Kind::NotFound) => self.only_get.store(true, Ordering::Release),
-                Err(error) => return Err(error),
-            }
-        }
-        match &*state {
-            State::Listed(objects) => Ok(objects.get(object.name).cloned()),
-            State::Nothing | State::OneGet => Ok(None),
-        }
-    }
+/// Whether a LIST will be refused again, where a GET may still be answered.
+fn is_refusal(error: &Error) -> bool {
+    matches!(error.kind, Kind::Forbidden | Kind::NotFound)
+}
+
+/// A LIST of the object's kind.
+fn start(client: &kube::Client, object: &Object<'_>, deadline: Instant) -> Listing {
+    let (client, kind, namespace) = (client.clone(), object.kind.clone(), object.namespace.map(str::to_owned));
+    let listed = async move { list(&client, &kind, namespace.as_deref(), deadline).await.map(Arc::new).map_err(Arc::new) };
+    listed.boxed().shared()
 }
 
 fn name(kind: &ApiResource) -> String {
     format!("{}/{}", kind.api_version, kind.plural)
 }
 
-async fn list(
-    client: &kube::Client,
-    kind: &ApiResource,
-    namespace: Option<&str>,
-    deadline: Instant,
-) -> Result<HashMap<String, Box<RawValue>>, Error> {
+async fn list(client: &kube::Client, kind: &ApiResource, namespace: Option<&str>, deadline: Instant) -> Result<Listed, Error> {
     let mut objects = HashMap::new();
     pages(client, kind, namespace, deadline, |raw| {
         let unread = |e: serde_json::Error| Error::new(Kind::Other, format!("list {}", kind.plural), e.to_string());

@@ -14,6 +14,7 @@ use crate::bundle::plan;
 use crate::bundle::record::Record;
 use crate::provider::{ClusterChoice, Connections, at_plan};
 use crate::tofu::diagnostics::Diagnostics;
+use crate::tofu::identity::IdentityAttribute;
 use crate::tofu::plan as framework;
 use crate::tofu::resource::{
     ApplyRequest, ApplyResponse, ImportResponse, MoveRequest, PlanRequest, PlanResponse, ReadRequest, ReadResponse, Resource,
@@ -70,6 +71,14 @@ impl Resource for Bundle {
 
     fn move_from(&self, request: MoveRequest) -> Option<BoxFuture<'_, ImportResponse>> {
         self.take_over_release(&request).map(|response| std::future::ready(response).boxed())
+    }
+
+    fn identity(&self) -> &'static [IdentityAttribute] {
+        const { &[IdentityAttribute { name: "cluster_arn", required: true, description: "ARN of the cluster that the bundle is of." }] }
+    }
+
+    fn identified(&self, identity: &Value) -> String {
+        identity.attr("cluster_arn").as_str().unwrap_or_default().to_owned()
     }
 }
 

@@ -12,11 +12,22 @@ pub(super) fn leave_out_defaults(block: &Block, state: &mut Value) {
         let mut items = state.attr(&nested.name).items().to_vec();
         items.iter_mut().for_each(|item| leave_out_defaults(&nested.block, item));
         let by_default = match &nested.server_default {
-            Some(default) => *default == Json::Array(items.iter().map(|item| convert::expand(&nested.block, item)).collect()),
+            Some(default) => {
+                *default == Json::Array(items.iter().map(|item| convert::expand(&nested.block, &filled_in(&nested.block, item))).collect())
+            }
             None => nested.single && !nested.min_items.is_positive() && items.iter().all(|item| is_default(&nested.block, item)),
         };
         state.set(&nested.name, Value::List(if by_default { vec![] } else { items }));
     }
+}
+
+/// The block as the API server has it: a manifest may leave out what is filled in.
+fn filled_in(block: &Block, item: &Value) -> Value {
+    let mut filled = item.clone();
+    for attribute in block.attributes.iter().filter(|a| item.attr(&a.name).is_null()) {
+        filled.set(&attribute.name, attribute.server_default.clone().unwrap_or_default());
+    }
+    filled
 }
 
 /// Whether a block has nothing but what the API server fills in.

@@ -19,6 +19,7 @@ use crate::kubernetes::{self, Apply, Object, is_kind_missing};
 use crate::provider::{Cluster, ClusterChoice, Connection, at_plan};
 use crate::tofu::convert;
 use crate::tofu::diagnostics::Diagnostics;
+use crate::tofu::identity::IdentityAttribute;
 use crate::tofu::path::Path;
 use crate::tofu::plan::mark_unknown;
 use crate::tofu::resource::{
@@ -29,6 +30,12 @@ use crate::tofu::value::Value;
 
 /// Our field manager. Everything that the configuration sets is owned under this name.
 pub const FIELD_MANAGER: &str = "terraform-provider-karpenter";
+
+/// A cluster's name may be used again in another region or account, its ARN may not.
+const IDENTITY: [IdentityAttribute; 2] = [
+    IdentityAttribute { name: "cluster_arn", required: false, description: "ARN of the cluster; the provider's where left out." },
+    IdentityAttribute { name: "name", required: true, description: "Name of the object." },
+];
 
 const LAST_LOOK: Duration = Duration::from_secs(60);
 pub(super) const READY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -114,6 +121,18 @@ impl<K: Kind> Resource for ApiObject<K> {
     fn import(&self, id: String) -> BoxFuture<'_, ImportResponse> {
         async move { self.import_object(&id).await.unwrap_or_else(|e| ImportResponse { diagnostics: e.into(), ..ImportResponse::default() }) }
             .boxed()
+    }
+
+    fn identity(&self) -> &'static [IdentityAttribute] {
+        &IDENTITY
+    }
+
+    fn identified(&self, identity: &Value) -> String {
+        let name = identity.attr("name").as_str().unwrap_or_default();
+        match identity.attr("cluster_arn").as_str().filter(|arn| !arn.is_empty()) {
+            Some(arn) => format!("{arn}/{name}"),
+            None => name.to_owned(),
+        }
     }
 
     fn move_from(&self, request: MoveRequest) -> Option<BoxFuture<'_, ImportResponse>> {
@@ -284,7 +303,8 @@ impl<K: Kind> ApiObject<K> {
         };
         let connection = self.connect(&choice).await?;
         let target = Target::new::<K>(connection.clone(), &Value::from(name)).await?;
-        let live = kubernetes::get(&target.client, &target.object(), Instant::now() + LAST_LOOK).await?;
+        let reads = &target.connection.reads;
+        let live = reads.get(&target.client, &target.object(), Instant::now() + LAST_LOOK).await?;
         let Some(live) = live else {
             return Err(Error::new(ErrorKind::NotFound, format!("import {} {id:?}", K::KIND), "there is no object of that name")
                 .remedy(format!("The id is NAME or CLUSTER/NAME; `kubectl get {}` lists the names.", K::api_resource().plural)));

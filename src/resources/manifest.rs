@@ -53,11 +53,7 @@ pub fn excluded(block: &Block) -> impl Iterator<Item = &str> {
 pub fn read<K: Kind>(block: &Block, text: &str, config: &Value) -> Result<Manifest, Refusal> {
     let json = document(text)?;
     envelope(&json, &K::api_resource())?;
-    let mut shaped = json.clone();
-    K::disassemble(&mut shaped, &Value::Null, &str::to_owned, true);
-    let identity = |text: &str| text.to_owned();
-    let mut arguments = convert::project(block, &Value::Null, &shaped, &Projection { resolve: &identity, import: true });
-    let understood = convert::expand(block, &arguments);
+    let (mut arguments, shaped, understood) = understand::<K>(block, &json);
     for part in ["metadata", "spec"] {
         nothing_lost(&shaped[part], &understood[part], part)
             .map_err(|refusal| Refusal { path: in_text(&refusal.path, &json, &shaped), ..refusal })?;
@@ -69,6 +65,25 @@ pub fn read<K: Kind>(block: &Block, text: &str, config: &Value) -> Result<Manife
         arguments.set(&nested.name, config.attr(&nested.name).clone());
     }
     Ok(Manifest { json, shaped, arguments })
+}
+
+/// Refuses the first field of an object's spec for which there is no argument.
+///
+/// # Errors
+/// That field.
+pub fn is_understood<K: Kind>(block: &Block, json: &Json) -> Result<(), Refusal> {
+    let (_, shaped, understood) = understand::<K>(block, json);
+    nothing_lost(&shaped["spec"], &understood["spec"], "spec")
+}
+
+/// The arguments that an object amounts to; the object as they are shaped, and what they amount to in turn.
+fn understand<K: Kind>(block: &Block, json: &Json) -> (Value, Json, Json) {
+    let mut shaped = json.clone();
+    K::disassemble(&mut shaped, &Value::Null, &str::to_owned, true);
+    let identity = |text: &str| text.to_owned();
+    let arguments = convert::project(block, &Value::Null, &shaped, &Projection { resolve: &identity, import: true });
+    let understood = convert::expand(block, &arguments);
+    (arguments, shaped, understood)
 }
 
 fn refuse(path: impl Into<String>, message: impl Into<String>) -> Refusal {

@@ -4,6 +4,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::*;
+use crate::tofu::identity::{IdentityAttribute, VERSION};
 use crate::tofu::path::Path;
 use crate::tofu::schema::Schema;
 use crate::tofu::value::Value;
@@ -14,8 +15,15 @@ struct Fake {
     resources: Vec<Arc<dyn Resource>>,
 }
 
-/// Its type is an empty object, which is null in every message here but where a test says otherwise.
+/// Its values are null in every message here but where a test says otherwise.
 struct Thing(Schema);
+
+/// A thing.
+#[derive(schemars::JsonSchema)]
+#[expect(dead_code, reason = "a declaration, walked as JSON schema")]
+struct Named {
+    name: Option<String>,
+}
 
 impl Provider for Fake {
     fn schema(&self) -> &Schema {
@@ -76,12 +84,21 @@ impl Resource for Thing {
         if id.is_empty() {
             diagnostics.error(None, "no id", "");
         }
-        async { ImportResponse { state: Value::object::<&str>([]), private: id.into_bytes(), diagnostics } }.boxed()
+        async { ImportResponse { state: Value::object([("name", Value::from(id.clone()))]), private: id.into_bytes(), diagnostics } }
+            .boxed()
+    }
+
+    fn identity(&self) -> &'static [IdentityAttribute] {
+        &[IdentityAttribute { name: "name", required: true, description: "Its name." }]
+    }
+
+    fn identified(&self, identity: &Value) -> String {
+        identity.attr("name").as_str().unwrap_or_default().to_owned()
     }
 }
 
 fn service() -> ProviderService {
-    let thing: Arc<dyn Resource> = Arc::new(Thing(Schema::default()));
+    let thing: Arc<dyn Resource> = Arc::new(Thing(Schema::of::<Named>(0, &[])));
     ProviderService::new(Arc::new(Fake { schema: Schema::default(), resources: vec![thing] }))
 }
 
@@ -89,8 +106,13 @@ fn null() -> Option<proto::DynamicValue> {
     Some(proto::DynamicValue { msgpack: vec![0xc0], json: vec![] })
 }
 
-fn identity() -> Option<proto::ResourceIdentityData> {
-    Some(proto::ResourceIdentityData { identity_data: null() })
+/// `{ name = NAME }`, a name of one letter.
+fn named(name: u8) -> Option<proto::DynamicValue> {
+    Some(proto::DynamicValue { msgpack: [&[0x81, 0xa4][..], b"name", &[0xa1, name]].concat(), json: vec![] })
+}
+
+fn identity(name: u8) -> Option<proto::ResourceIdentityData> {
+    Some(proto::ResourceIdentityData { identity_data: named(name) })
 }
 
 #[tokio::test]
@@ -127,7 +149,7 @@ async fn plans_carry_paths_private_data_and_identity() {
         proposed_new_state: null(),
         config: null(),
         prior_private: b"p".to_vec(),
-        prior_identity: identity(),
+        prior_identity: identity(b'a'),
         ..Default::default()
     };
     let planned = service().plan_resource_change(Request::new(request)).await.unwrap().into_inner();
@@ -138,22 +160,50 @@ async fn plans_carry_paths_private_data_and_identity() {
     assert_eq!(planned.diagnostics[0].attribute.as_ref(), Some(&path));
     assert_eq!(planned.requires_replace, [path]);
     assert_eq!(planned.diagnostics[0].severity(), proto::diagnostic::Severity::Warning);
-    assert_eq!((planned.planned_private, planned.planned_identity), (b"p".to_vec(), identity()));
+    assert_eq!((planned.planned_private, planned.planned_identity), (b"p".to_vec(), identity(b'a')));
     assert_eq!(planned.planned_state, null());
 }
 
 #[tokio::test]
 async fn reads_echo_private_data_and_identity() {
-    let request = proto::read_resource::Request {
-        type_name: "thing".into(),
-        current_state: Some(proto::DynamicValue { msgpack: vec![0x80], json: vec![] }),
-        private: b"p".to_vec(),
-        current_identity: identity(),
-        ..Default::default()
+    // a state that was stored without an identity gets the one of its object; one that has it keeps it, whatever the state says
+    for (current, kept) in [(None, b'b'), (identity(b'a'), b'a')] {
+        let request = proto::read_resource::Request {
+            type_name: "thing".into(),
+            current_state: named(b'b'),
+            private: b"p".to_vec(),
+            current_identity: current,
+            ..Default::default()
+        };
+        let read = service().read_resource(Request::new(request)).await.unwrap().into_inner();
+        assert_eq!(read.new_state, named(b'b'));
+        assert_eq!((read.private, read.new_identity), (b"p".to_vec(), identity(kept)));
+    }
+}
+
+#[tokio::test]
+async fn an_identity_has_a_schema_imports_and_is_stored() {
+    let service = service();
+    let schemas = service.get_resource_identity_schemas(Request::new(proto::get_resource_identity_schemas::Request {})).await.unwrap();
+    let schema = schemas.into_inner().identity_schemas.remove("thing").unwrap();
+    assert_eq!((schema.version, schema.identity_attributes.len()), (VERSION, 1));
+    let name = &schema.identity_attributes[0];
+    assert_eq!((name.name.as_str(), name.r#type.as_slice(), name.required_for_import), ("name", &b"\"string\""[..], true));
+
+    let request = proto::import_resource_state::Request { type_name: "thing".into(), identity: identity(b'a'), ..Default::default() };
+    let imported = service.import_resource_state(Request::new(request)).await.unwrap().into_inner().imported_resources.remove(0);
+    assert_eq!((imported.state, imported.identity), (named(b'a'), identity(b'a')));
+
+    let upgrade = async |version: i64, json: &str| {
+        let raw_identity = Some(proto::RawState { json: json.into(), ..Default::default() });
+        let request = proto::upgrade_resource_identity::Request { type_name: "thing".into(), version, raw_identity };
+        service.upgrade_resource_identity(Request::new(request)).await.unwrap().into_inner()
     };
-    let read = service().read_resource(Request::new(request)).await.unwrap().into_inner();
-    assert_eq!(read.new_state.map(|state| state.msgpack), Some(vec![0x80]));
-    assert_eq!((read.private, read.new_identity), (b"p".to_vec(), identity()));
+    assert_eq!(upgrade(VERSION, r#"{"name":"a"}"#).await.upgraded_identity, identity(b'a'));
+    // another type's, after a move
+    assert_eq!(upgrade(1, r#"{"name":"a","kind":"b"}"#).await.upgraded_identity, identity(b'a'));
+    let refused = upgrade(VERSION, r#"{"colour":"a"}"#).await;
+    assert_eq!(refused.diagnostics[0].summary, "could not decode the stored identity that the client sent");
 }
 
 #[tokio::test]

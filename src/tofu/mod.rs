@@ -4,6 +4,8 @@ pub mod convert;
 pub mod decode;
 pub mod diagnostics;
 pub mod docs;
+pub mod hcl;
+pub mod identity;
 pub mod json;
 pub mod msgpack;
 mod number;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 
 use super::diagnostics::Diagnostics;
+use super::identity::IdentityAttribute;
 use super::path::Path;
 use super::schema::Schema;
 use super::value::Value;
@@ -39,6 +40,15 @@ pub trait Resource: Send + Sync {
     fn read(&self, request: ReadRequest) -> BoxFuture<'_, ReadResponse>;
     /// Makes the state of an existing object by its import id.
     fn import(&self, id: String) -> BoxFuture<'_, ImportResponse>;
+    /// What identifies an object; nothing where the type has no identity.
+    fn identity(&self) -> &'static [IdentityAttribute] {
+        &[]
+    }
+    /// The import id of the object with an identity.
+    fn identified(&self, identity: &Value) -> String {
+        let _ = identity;
+        String::new()
+    }
     /// Takes over another provider's state; `None` where this type does not know that source.
     fn move_from(&self, request: MoveRequest) -> Option<BoxFuture<'_, ImportResponse>> {
         let _ = request;
