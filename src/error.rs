@@ -102,19 +102,4 @@ impl Error {
         self.source = Some(Box::new(source));
         self
     }
-
-    /// The same error once more; its source stays with the first.
-    #[must_use]
-    pub fn again(&self) -> Self {
-        let Error { kind, action, message, remedy, causes, path, source: _ } = self;
-        Error {
-            kind: *kind,
-            action: action.clone(),
-            message: message.clone(),
-            remedy: remedy.clone(),
-            causes: causes.clone(),
-            path: path.clone(),
-            source: None,
-        }
-    }
 }
