@@ -73,11 +73,18 @@ pub async fn converge(cx: &Context, want: &InstanceProfile, live: Option<&Observ
     }
     if !live.roles.contains(&want.role_name) {
         // role or profile may have been made a second ago
-        cx.patiently(&[Kind::NotFound, Kind::Conflict], || async {
+        let added = cx.patiently(&[Kind::NotFound, Kind::Conflict], || async {
             let sent = iam.add_role_to_instance_profile().instance_profile_name(name).role_name(&want.role_name);
             sent.send().await.map_err(|e| from_sdk(format!("iam:AddRoleToInstanceProfile {name} {}", want.role_name), e)).map(|_| ())
-        })
-        .await?;
+        });
+        match added.await {
+            // a profile holds one role: it may be ours, and the answer to an earlier try lost
+            Err(error) if error.kind == Kind::Quota => match observe(&cx.aws, name).await? {
+                Some(live) if live.roles.contains(&want.role_name) => {}
+                _ => return Err(error),
+            },
+            done => done?,
+        }
     }
     let (set, remove) = (cx.tags.to_set(&live.tags), cx.tags.to_remove(&live.tags));
     if !set.is_empty() {

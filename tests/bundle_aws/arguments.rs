@@ -118,7 +118,7 @@ fn every_knob_turns_on_and_off_again() {
         json!({
             "controller": {
                 "path": "/platform/", "description": "ours", "session": 7200, "tags": {"team": "platform", "tier": "1"},
-                "boundary": "arn:aws:iam::aws:policy/PowerUserAccess", "attached": ["ReadOnlyAccess", "knobs-controller"],
+                "boundary": "arn:aws:iam::aws:policy/PowerUserAccess", "attached": ["ReadOnlyAccess", "knobs-controller", "knobs-controller-2"],
                 "trust": [{"Service": "pods.eks.amazonaws.com"}, {"AWS": "arn:aws:iam::123456789012:root"}],
             },
             "node": {
@@ -273,7 +273,7 @@ fn permissions_that_no_role_carries_are_refused_at_plan() {
     let tofu = Tofu::new(lab, &role(long));
     let outcome = tofu.plan().outcome.err();
     let error = outcome.errors()[0].text();
-    assert!(error.contains("characters longer than the 6144") && outcome.errors()[0].place().contains("policy_statement"), "{error}");
+    assert!(error.contains("characters longer than the 6144") && outcome.errors()[0].code().contains("policy_statement"), "{error}");
     tofu.write("main.tf", &role("    additional_policies = { for i in range(10) : i => \"arn:aws:iam::123456789012:policy/${i}\" }"));
     refused(tofu.plan().outcome, "additional_policies take 10, which leaves 0");
 }
