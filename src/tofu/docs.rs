@@ -105,6 +105,10 @@ fn line(page: &Page<'_>, attribute: &Attribute, outer: Outdates) -> String {
     }
     sentences.extend(bounds(page, &attribute.since, &attribute.constraints, &attribute.ty));
     if let (Type::List(element) | Type::Map(element), Some(constraints)) = (&attribute.ty, &attribute.constraints.elements) {
+        let (constraints, element) = match (element.as_ref(), &constraints.elements) {
+            (Type::List(inner), Some(of_inner)) => (of_inner, inner),
+            _ => (constraints, element),
+        };
         sentences
             .extend(bounds(page, &Since::default(), constraints, element).into_iter().map(|bound| format!("Each one: {}", lower(&bound))));
     }

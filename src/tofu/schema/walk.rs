@@ -115,7 +115,9 @@ impl Walk {
             max_length: length("maxLength", "maxItems", "maxProperties"),
             keys: self.format(&ext["keys"]),
             elements: elements.map(|e| {
-                let inner = ext.get("values").map_or(Json::Null, |v| serde_json::json!({ "format": v }));
+                // of lists in a map, the texts in them
+                let of = if e["type"] == "array" { "values" } else { "format" };
+                let inner = ext.get("values").map_or(Json::Null, |v| serde_json::json!({ of: v }));
                 Box::new(self.constraints(e, &inner))
             }),
         }
