@@ -36,6 +36,8 @@ pub struct Observed {
     pub release: Option<Release>,
     /// The CRDs of its chart.
     pub crds: Vec<CrdState>,
+    /// Live releases that the CRDs are to be taken from.
+    pub crd_owners: Vec<String>,
     /// Each object of the release with what differs.
     pub objects: Vec<(String, String)>,
     /// Whether its Deployment is ready.
@@ -90,7 +92,10 @@ pub async fn observe(session: &Session, want: &Chart) -> Result<Observed, Error>
         helm::drift(client, &release),
         helm::wait_ready(client, &release, std::time::Instant::now()),
     )?;
-    Ok(Observed { crds, objects, ready: readiness.ready, why: readiness.why, release: Some(release) })
+    // whoever does not want to take them over need not know
+    let owners = if want.adopt { helm::crds::live_owners(client, &crds).await? } else { vec![] };
+    let crd_owners = owners.iter().map(|owner| format!("{}/{}", owner.namespace, owner.name)).collect();
+    Ok(Observed { crds, crd_owners, objects, ready: readiness.ready, why: readiness.why, release: Some(release) })
 }
 
 /// How the release differs from what the bundle wants. Where a value is a secret, the lines name fields but not what is in them.
@@ -129,7 +134,8 @@ pub fn crds_in_sync(live: &Observed) -> Vec<String> {
 
 /// How the CRDs differ.
 pub fn crd_differences(live: &Observed) -> Vec<String> {
-    live.crds.iter().filter(|crd| crd.drift != IN_SYNC).map(|crd| format!("{} {}", crd.name, plain(&crd.drift))).collect()
+    let drifted = live.crds.iter().filter(|crd| crd.drift != IN_SYNC).map(|crd| format!("{} {}", crd.name, plain(&crd.drift)));
+    drifted.chain(live.crd_owners.iter().map(|owner| format!("owned by the Helm release {owner}"))).collect()
 }
 
 fn plain(line: &str) -> &str {

@@ -11,12 +11,12 @@ use tokio::time::Instant;
 
 use super::live::{Created, Target};
 use super::manifest::{self, CRD, Object};
-use super::{Result, compare, conversion, drift, invalid, live, store};
+use super::{Release, Result, compare, conversion, drift, invalid, live, store};
 use crate::kubernetes::{apply, from_kube};
 use crate::{Error, Kind};
 
 /// The release whose marks the CRDs carry: the chart `karpenter-crd` is published under that name.
-pub const RELEASE: &str = "karpenter-crd";
+pub const OWN_RELEASE: &str = "karpenter-crd";
 /// How long a CRD may take to be established; Helm waits as long.
 const ESTABLISHED: Duration = Duration::from_secs(60);
 /// EKS Auto Mode's node classes: where this CRD is, EKS keeps its own NodePool and NodeClaim.
@@ -130,17 +130,24 @@ pub fn refuse_stranding(crds: &[Value], live: &[CrdState]) -> Result<()> {
     Ok(())
 }
 
-/// Whose release a CRD is, where that lives and CRDs may not be taken from it.
+/// The live releases whose marks CRDs carry. One LIST a release.
+///
+/// # Errors
+/// What the API server says.
+pub async fn live_owners(client: &Client, live: &[CrdState]) -> Result<Vec<Release>> {
+    let mut found = vec![];
+    for (name, namespace) in owners(live.iter().filter_map(|crd| crd.owner.clone())) {
+        found.extend(store::read(client, &namespace, &name).await?.filter(|release| release.live().is_some()));
+    }
+    Ok(found)
+}
+
+/// Refuses CRDs of a live release, where they may not be taken from it.
 ///
 /// # Errors
 /// [`Kind::AlreadyExists`] with the release's name; what the API server says.
 pub async fn refuse_owned(client: &Client, live: &[CrdState], adopt: bool) -> Result<()> {
-    for (name, namespace) in owners(live.iter().filter_map(|crd| crd.owner.clone())) {
-        if let Some(release) = store::read(client, &namespace, &name).await?.filter(|r| r.live().is_some()) {
-            may_retire(&release, adopt)?;
-        }
-    }
-    Ok(())
+    live_owners(client, live).await?.iter().try_for_each(|release| may_retire(release, adopt))
 }
 
 /// Applies CRDs and waits until they are established. They carry the marks of a release `karpenter-crd` in `namespace`, so that a later
@@ -151,7 +158,7 @@ pub async fn refuse_owned(client: &Client, live: &[CrdState], adopt: bool) -> Re
 /// [`Kind::AlreadyExists`] when a live release owns one and `adopt` is not set; what the API server says.
 pub async fn apply_crds(client: &Client, crds: &[Value], namespace: &str, adopt: bool, auto_mode: bool) -> Result<()> {
     let objects: Vec<Object> = crds.iter().map(object).collect::<Result<_>>()?;
-    let targets: Vec<Target> = objects.iter().map(|o| Target::new(o, RELEASE, namespace)).collect();
+    let targets: Vec<Target> = objects.iter().map(|o| Target::new(o, OWN_RELEASE, namespace)).collect();
     let calls: Vec<_> = targets.iter().map(|target| target.create(client)).collect();
     let created = try_join_all(calls).await?;
     let existing = |created: &Created| if let Created::Exists(live) = created { Some((**live).clone()) } else { None };
@@ -160,7 +167,7 @@ pub async fn apply_crds(client: &Client, crds: &[Value], namespace: &str, adopt:
     let ours = || found.iter().filter(|(target, _)| !eks.iter().any(|name| name == target.name()));
     let taken = || ours().filter_map(|(target, live)| Some((*target, live.as_ref()?)));
     for (name, namespace) in owners(taken().filter_map(|(_, live)| manifest::owner(live))) {
-        if let Some(release) = store::read(client, &namespace, &name).await?.filter(|r| r.live().is_some()) {
+        if let Some(release) = store::read(client, &namespace, &name).await?.filter(|release| release.live().is_some()) {
             may_retire(&release, adopt)?;
             store::remove_all(client, &namespace, &name).await?;
         }
@@ -202,7 +209,7 @@ pub async fn delete_crds(client: &Client, namespace: &str) -> Result<()> {
 
 /// The CRDs that carry our marks.
 async fn marked(client: &Client, namespace: &str) -> Result<Vec<(Target, Value)>> {
-    let marks = Some((RELEASE.to_owned(), namespace.to_owned()));
+    let marks = Some((OWN_RELEASE.to_owned(), namespace.to_owned()));
     let mut ours = vec![];
     for name in KNOWN {
         let target = Target::with_body(&crd(name), Value::Null);
@@ -292,7 +299,7 @@ fn owners(all: impl Iterator<Item = (String, String)>) -> Vec<(String, String)> 
 }
 
 /// Whether the records of a live release that owns CRDs may be dropped.
-fn may_retire(release: &super::Release, adopt: bool) -> Result<()> {
+fn may_retire(release: &Release, adopt: bool) -> Result<()> {
     let action = format!("apply the CRDs, which the Helm release {}/{} owns", release.namespace, release.name);
     if !adopt {
         let remedy = format!(
