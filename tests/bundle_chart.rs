@@ -207,3 +207,35 @@ fn takes_over_a_helm_release(lab: &Lab) {
     assert_eq!(history(lab, "kube-system"), [(1, "superseded".to_owned()), (2, "deployed".to_owned())]);
     tofu.destroy().ok();
 }
+
+/// Karpenter's own charts, which are not in this repository: upgrades and downgrades through all versions that the directory holds.
+#[test]
+#[ignore = "needs KARPENTER_CHARTS, a directory with karpenter-VERSION.tgz of the versions to go through"]
+fn karpenters_own_charts_go_up_and_down() {
+    let directory = std::env::var("KARPENTER_CHARTS").expect("KARPENTER_CHARTS is set");
+    let version = |entry: std::io::Result<std::fs::DirEntry>| {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        semver::Version::parse(name.strip_prefix("karpenter-")?.strip_suffix(".tgz")?).ok()
+    };
+    let mut versions: Vec<semver::Version> = std::fs::read_dir(&directory).unwrap().filter_map(version).collect();
+    versions.sort();
+    let lab = Lab::start(common::Options { cluster_name: "real".into(), ..common::Options::default() });
+    let hcl = |version: &semver::Version| {
+        format!(
+            "provider \"karpenter\" {{\n  cluster_name = \"real\"\n}}\nresource \"karpenter_bundle\" \"this\" {{\n  version = \"{version}\"\n  chart {{\n    repository = \"{directory}\"\n    values     = [yamlencode({{ replicas = 1 }})]\n  }}\n}}\n"
+        )
+    };
+    let up: Vec<_> = versions.iter().collect();
+    let down: Vec<_> = versions.iter().rev().skip(1).collect();
+    let far = [versions.last().unwrap(), versions.first().unwrap()];
+    let tofu = Tofu::new(&lab, &hcl(up[0]));
+    for (revision, version) in up.into_iter().chain(down).chain(far).enumerate() {
+        tofu.write("main.tf", &hcl(version));
+        tofu.apply().ok();
+        tofu.plan().empty();
+        let list: Value = serde_json::from_str(&lab.helm(&["list", "-n", "kube-system", "-o", "json"])).unwrap();
+        assert_eq!((&list[0]["chart"], &list[0]["status"]), (&json!(format!("karpenter-{version}")), &json!("deployed")));
+        println!("revision {}: {version}", revision + 1);
+    }
+    tofu.destroy().ok();
+}

@@ -178,7 +178,7 @@ async fn an_atomic_upgrade_that_fails_goes_back() {
     assert!(error.kind == Kind::Invalid && error.message.contains("rolled back to revision 3"), "{error}");
     assert_eq!(words(case.history()), ["superseded", "failed", "superseded", "failed", "deployed"]);
     for program in ["helm", "helm4"] {
-        case.helm(program, &["rollback", "atomic"]);
+        case.helm(program, &["rollback", "atomic", "1"]);
     }
 }
 

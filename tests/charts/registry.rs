@@ -1,5 +1,6 @@
 //! Where charts come from, and with whose credentials.
 
+use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -58,47 +59,68 @@ const PASSWORD: &str = "lab-password";
 /// The password's bcrypt, as the registry wants it.
 const BCRYPT: &str = "$2b$05$abcdefghijklmnopqrstuuL/Ej5MNdcjasz4Sr7bjTMIxZn.WGpgG";
 
-/// A registry that wants a password, and holds the test chart 1.14.1.
+/// A registry that wants credentials.
 struct Private {
-    process: Child,
+    processes: Vec<Child>,
     host: String,
     dir: tempfile::TempDir,
 }
 
 impl Private {
+    /// With Basic authentication, and the test chart 1.14.1 in `charts`.
     fn start(lab: &Lab) -> Private {
         let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("htpasswd");
+        std::fs::write(&file, format!("{USER}:{BCRYPT}\n")).unwrap();
+        let private = Private::serve(lab, dir, vec![], &format!("{{htpasswd: {{realm: lab, path: {}}}}}", file.display()));
+        private.push(lab, "charts");
+        private
+    }
+
+    /// With bearer tokens, which another server hands out; the chart is in `charts` and in `public`, where nobody needs a password.
+    fn with_tokens(lab: &Lab) -> (Private, String) {
+        let dir = tempfile::tempdir().unwrap();
+        let cert = dir.path().join("issuer.pem");
+        let mut server = lab.command(lab.var("LAB_PYTHON"));
+        server.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/charts/token_server.py")).arg(&cert).args([USER, PASSWORD]);
+        let mut server = server.stdout(Stdio::piped()).spawn().unwrap();
+        let mut port = String::new();
+        std::io::BufReader::new(server.stdout.take().unwrap()).read_line(&mut port).unwrap();
+        let realm = format!("http://127.0.0.1:{}/token", port.trim());
+        let auth = format!("{{token: {{realm: \"{realm}\", service: lab, issuer: lab-issuer, rootcertbundle: {}}}}}", cert.display());
+        let private = Private::serve(lab, dir, vec![server], &auth);
+        private.push(lab, "charts");
+        private.push(lab, "public");
+        (private, realm)
+    }
+
+    fn serve(lab: &Lab, dir: tempfile::TempDir, mut processes: Vec<Child>, auth: &str) -> Private {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let host = format!("127.0.0.1:{port}");
-        let at = |name: &str| dir.path().join(name);
-        std::fs::write(at("htpasswd"), format!("{USER}:{BCRYPT}\n")).unwrap();
-        let config = format!(
-            "version: 0.1\nlog: {{level: warn}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: \"{host}\"}}\n\
-             auth: {{htpasswd: {{realm: lab, path: {}}}}}\n",
-            at("blobs").display(),
-            at("htpasswd").display()
-        );
-        std::fs::write(at("registry.yml"), config).unwrap();
-        let process =
-            lab.command("registry").arg("serve").arg(at("registry.yml")).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let blobs = dir.path().join("blobs");
+        let storage = format!("storage: {{filesystem: {{rootdirectory: {}}}}}", blobs.display());
+        let config = format!("version: 0.1\nlog: {{level: warn}}\n{storage}\nhttp: {{addr: \"{host}\"}}\nauth: {auth}\n");
+        let file = dir.path().join("registry.yml");
+        std::fs::write(&file, config).unwrap();
+        let mut registry = lab.command("registry");
+        processes.push(registry.arg("serve").arg(file).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
         let deadline = Instant::now() + Duration::from_secs(60);
         while std::net::TcpStream::connect(&host).is_err() {
             assert!(Instant::now() < deadline, "the registry does not start");
             std::thread::sleep(Duration::from_millis(50));
         }
-        let private = Private { process, host, dir };
-        private.push(lab);
-        private
+        Private { processes, host, dir }
     }
 
-    fn push(&self, lab: &Lab) {
+    fn push(&self, lab: &Lab, path: &str) {
         let dir = self.dir.path();
-        let repository = format!("{}/karpenter", lab.chart_repository());
-        lab.helm(&["pull", &repository, "--plain-http", "--version", "1.14.1", "-d", dir.to_str().unwrap()]);
-        let config = self.login();
         let archive = dir.join("karpenter-1.14.1.tgz");
+        if !archive.exists() {
+            let repository = format!("{}/karpenter", lab.chart_repository());
+            lab.helm(&["pull", &repository, "--plain-http", "--version", "1.14.1", "-d", dir.to_str().unwrap()]);
+        }
         let mut push = lab.command("helm");
-        push.args(["push", "--plain-http", "--registry-config"]).arg(config).arg(archive).arg(format!("oci://{}/charts", self.host));
+        push.args(["push", "--plain-http", "--registry-config"]).arg(self.login()).arg(archive).arg(format!("oci://{}/{path}", self.host));
         success("helm push", &push.output().unwrap());
     }
 
@@ -123,8 +145,10 @@ impl Private {
 
 impl Drop for Private {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        for process in &mut self.processes {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
     }
 }
 
@@ -201,6 +225,34 @@ async fn pulls_what_the_environment_says() {
         Ok(chart) => println!("outcome: pulled {}", chart.version()),
         Err(error) => println!("outcome: {:?} {error} {}", error.kind, error.remedy),
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn registries_with_tokens_are_asked_for_one() {
+    let lab = Lab::shared();
+    let (private, realm) = Private::with_tokens(lab);
+    let empty = private.dir.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let environment = |config: PathBuf| [("HELM_REGISTRY_CONFIG", config), ("DOCKER_CONFIG", empty.clone())];
+    let public = format!("oci://{}/public", private.host);
+    assert_eq!(in_environment(&public, &environment(empty.join("none"))), "pulled 1.14.1", "a token without a password");
+    let refused = in_environment(&private.repository(), &environment(empty.join("none")));
+    assert!(refused.contains("Unauthorized") || refused.contains("Forbidden"), "{refused}");
+    let auth = RegistryAuth { username: USER.into(), password: PASSWORD.into() };
+    assert_eq!(registry::newest(&private.repository(), "karpenter", Some(&auth)).await.unwrap(), "1.14.1");
+    assert_eq!(registry::pull(&private.repository(), "karpenter", None, Some(&auth)).await.unwrap().version(), "1.14.1");
+
+    // a token that somebody fetched before
+    let fetch = "
+import base64, json, sys, urllib.request
+request = urllib.request.Request(sys.argv[1] + '?service=lab&scope=repository:charts/karpenter:pull')
+request.add_header('Authorization', 'Basic ' + base64.b64encode(sys.argv[2].encode()).decode())
+print(json.load(urllib.request.urlopen(request))['token'])";
+    let mut python = lab.command(lab.var("LAB_PYTHON"));
+    let token = success("fetch a token", &python.args(["-c", fetch, &realm, &format!("{USER}:{PASSWORD}")]).output().unwrap());
+    let config = serde_json::json!({"auths": {private.host.clone(): {"registrytoken": token.trim()}}});
+    let config = private.write("token.json", &config.to_string());
+    assert_eq!(in_environment(&private.repository(), &environment(config)), "pulled 1.14.1");
 }
 
 #[tokio::test(flavor = "multi_thread")]
