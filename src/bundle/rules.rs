@@ -69,8 +69,16 @@ pub async fn observe(cx: &Context, wanted: &[Rule], queue_arn: Option<&str>) -> 
 }
 
 async fn tags_of(cx: &Context, arn: &str) -> Result<BTreeMap<String, String>, Error> {
-    let answer = cx.aws.eventbridge.list_tags_for_resource().resource_arn(arn).send().await;
-    match answer.map_err(|e| from_sdk(format!("events:ListTagsForResource {arn}"), e)) {
+    let list = || async {
+        let answer = cx.aws.eventbridge.list_tags_for_resource().resource_arn(arn).send().await;
+        answer.map_err(|e| from_sdk(format!("events:ListTagsForResource {arn}"), e))
+    };
+    let answer = match list().await {
+        // the list has just named it: once more
+        Err(error) if error.kind == Kind::NotFound => list().await,
+        answer => answer,
+    };
+    match answer {
         Ok(answer) => Ok(answer.tags.unwrap_or_default().into_iter().map(|tag| (tag.key, tag.value)).collect()),
         // deleted since the list was made
         Err(error) if error.kind == Kind::NotFound => Ok(BTreeMap::new()),
