@@ -81,7 +81,7 @@ impl Tofu {
 
     /// Puts a directory of the repository, such as `examples/seed-stack`, in the place of the configuration so far.
     pub fn example(self, directory: &str) -> Tofu {
-        for file in files(self.dir()).filter(is_configuration) {
+        for file in files(self.dir()).filter(|file| is_configuration(file)) {
             std::fs::remove_file(file).expect("it is removed");
         }
         copy(&repository().join(directory), self.dir());
@@ -262,7 +262,7 @@ fn files(dir: &Path) -> impl Iterator<Item = PathBuf> {
     std::fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry").path())
 }
 
-fn is_configuration(file: &PathBuf) -> bool {
+fn is_configuration(file: &Path) -> bool {
     file.extension().is_some_and(|e| e == "tf" || e == "yaml")
 }
 
