@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 
+use crate::permissions;
 use crate::provider::{Provider, table};
 use crate::tofu::docs::{Page, page};
 use crate::tofu::resource::Provider as _;
@@ -59,7 +60,7 @@ pub fn pages() -> Vec<(String, String)> {
     let example = format!("{INTRODUCTION}{}", block(SEED_STACK, "provider \"karpenter\""));
     let plain = Page { title: "karpenter provider", example: &example, sections: &[], product: "Karpenter", made: "nodes", import: "" };
     let index = page(&plain, provider.schema()) + &table::markdown();
-    let mut pages = vec![("index.md".to_owned(), index)];
+    let mut pages = vec![("index.md".to_owned(), index), ("guides/permissions.md".to_owned(), permissions::page())];
     for resource in provider.resources() {
         let name = resource.type_name();
         let example = block(SEED_STACK, &format!("resource \"{name}\""));
@@ -147,7 +148,7 @@ mod tests {
 
     #[test]
     fn every_resource_has_a_page_with_an_example() {
-        for (name, text) in pages() {
+        for (name, text) in pages().iter().filter(|(name, _)| !name.starts_with("guides/")) {
             assert!(text.contains("## Example"), "{name} has no example");
             assert!(!text.contains("```hcl\n\n```"), "{name} has an empty example");
             assert!(!text.contains(": \n"), "{name} has something without a description");

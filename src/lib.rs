@@ -11,6 +11,7 @@ pub mod error;
 pub mod export;
 pub mod helm;
 pub mod kubernetes;
+pub mod permissions;
 pub mod plugin;
 pub mod provider;
 pub mod proxies;

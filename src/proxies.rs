@@ -28,8 +28,8 @@ impl Proxies {
     pub fn or_environment(self, exceptions: Option<&str>) -> Proxies {
         let exceptions = exceptions.map(str::to_owned).or_else(|| variable("NO_PROXY")).unwrap_or_default();
         Proxies {
-            http: self.http.or_else(|| variable("HTTP_PROXY")),
-            https: self.https.or_else(|| variable("HTTPS_PROXY")),
+            http: self.http.or_else(|| variable("HTTP_PROXY").map(with_scheme)),
+            https: self.https.or_else(|| variable("HTTPS_PROXY").map(with_scheme)),
             exceptions: format!("{exceptions},{LOOPBACK}"),
         }
     }
@@ -45,6 +45,11 @@ impl Proxies {
         let matcher = Matcher::builder().all(proxy.clone()?).no(self.exceptions.as_str()).build();
         matcher.intercept(url).and(proxy.as_deref())
     }
+}
+
+/// `proxy.example.com:3128` in a variable is short for a URL.
+fn with_scheme(proxy: String) -> String {
+    if proxy.contains("://") { proxy } else { format!("http://{proxy}") }
 }
 
 fn variable(name: &str) -> Option<String> {
@@ -76,6 +81,7 @@ mod tests {
         ] {
             assert_eq!(proxies.of(&url.parse().unwrap()), expected, "{url}");
         }
+        assert_eq!(with_scheme("proxy:3128".into()), "http://proxy:3128");
         assert_eq!(Proxies::default().of(&"https://x".parse().unwrap()), None);
     }
 }

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 const ADDRESS: &str = "karpenter_bundle.this";
 
 fn lab(cluster_name: &str) -> Lab {
-    Lab::start(Options { cluster_name: cluster_name.into(), ..Options::default() })
+    // the identity has what the documentation lists, and no more
+    Lab::start(Options { cluster_name: cluster_name.into(), admin: false, ..Options::default() })
 }
 
 /// A bundle with these arguments, and a chart block of its own.

@@ -87,15 +87,19 @@ fn server(config: &mut kube::Config, access: &Access) -> Result<(), Error> {
 fn proxy(config: &mut kube::Config, block: &Kubernetes) -> Result<(), Error> {
     let of_environment = || Proxies::from_environment().of(&config.cluster_url).map(str::to_owned);
     let written = block.proxy_url.clone().or_else(|| if config.proxy_url.is_some() { None } else { of_environment() });
+    // The URL is not in the message: it may hold a password.
+    let refuse = |what: &str| {
+        invalid(format!("the proxy's URL {what}")).remedy(
+            "Give an http:// or socks5:// URL: check `proxy_url` of the provider's `kubernetes` block, KUBE_PROXY_URL and HTTPS_PROXY.",
+        )
+    };
     if let Some(url) = written {
-        // The URL is not in the message: it may hold a password.
-        let url = url.parse().map_err(|_| {
-            invalid("the proxy's URL cannot be read".to_owned())
-                .remedy("Check `proxy_url` of the provider's `kubernetes` block, KUBE_PROXY_URL and HTTPS_PROXY.")
-        })?;
-        config.proxy_url = Some(url);
+        config.proxy_url = Some(url.parse().map_err(|_| refuse("cannot be read"))?);
     }
-    Ok(())
+    match config.proxy_url.as_ref().map(http::Uri::scheme_str) {
+        None | Some(Some("http" | "socks5")) => Ok(()),
+        Some(_) => Err(refuse("has another scheme")),
+    }
 }
 
 /// Who we are: into the configuration, or, where it is renewed in between, what the client's own layer sends.

@@ -21,13 +21,18 @@ pub struct Options {
     pub kubernetes_version: String,
     /// The account holds `CLUSTER-karpenter-node-role` already, untagged.
     pub node_role: bool,
+    /// Who comes with an EKS token may do everything, and not only what the documentation's ClusterRole for `apply` allows.
+    pub admin: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { cluster_name: "harbor".into(), karpenter_ready: true, kubernetes_version: "1.36".into(), node_role: false }
+        Options { cluster_name: "harbor".into(), karpenter_ready: true, kubernetes_version: "1.36".into(), node_role: false, admin: true }
     }
 }
+
+/// The Kubernetes group of who comes with an EKS token.
+const GROUP: &str = "karpenter-tofu";
 
 /// One lab. It stops when dropped, and when this process is gone, however that ended.
 pub struct Lab {
@@ -45,13 +50,27 @@ impl Lab {
 
     /// A lab of its own, for a test that needs the whole cluster or account. Takes about 11 s.
     pub fn start(options: Options) -> Lab {
+        Lab::start_in(None, options)
+    }
+
+    /// Another cluster in this lab's account, with this lab's registry.
+    pub fn join(&self, options: Options) -> Lab {
+        Lab::start_in(Some(&self.dir), options)
+    }
+
+    fn start_in(account: Option<&Path>, options: Options) -> Lab {
         static STARTED: AtomicUsize = AtomicUsize::new(0);
         let home = lab_home();
         let dir = home.join("labs").join(format!("{}-{}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed)));
-        let Options { cluster_name, karpenter_ready, kubernetes_version, node_role } = options;
+        let Options { cluster_name, karpenter_ready, kubernetes_version, node_role, admin } = options;
         let mut up = Command::new(repository().join("environment/up.sh"));
         up.arg(&dir).env("LAB_HOME", &home).env("LAB_OWNER", std::process::id().to_string());
         up.env("CLUSTER_NAME", &cluster_name).env("K8S_VERSION", kubernetes_version);
+        up.env("LAB_GROUPS", if admin { "system:masters" } else { GROUP });
+        match account {
+            Some(dir) => up.env("LAB_JOIN", dir),
+            None => up.env_remove("LAB_JOIN"),
+        };
         for (name, on) in [("KARPENTER_READY", karpenter_ready), ("NODE_ROLE", node_role)] {
             match on {
                 true => up.env(name, "1"),
@@ -60,7 +79,24 @@ impl Lab {
         }
         let output = up.stdin(Stdio::null()).output().expect("environment/up.sh runs");
         assert!(output.status.success(), "no lab (`make tools` builds what it needs):\n{}{}", text(&output.stdout), text(&output.stderr));
-        Lab { env: environment_of(&dir.join("env")), dir, cluster_name }
+        let lab = Lab { env: environment_of(&dir.join("env")), dir, cluster_name };
+        if !admin {
+            let role = karpenter::permissions::rbac::cluster_role(karpenter::permissions::Phase::Apply);
+            lab.kubectl_apply(&role);
+            lab.bind("karpenter-tofu-apply");
+        }
+        lab
+    }
+
+    /// Who comes with an EKS token gets this ClusterRole, too.
+    pub fn bind(&self, cluster_role: &str) {
+        self.kubectl_text(&[
+            "create",
+            "clusterrolebinding",
+            cluster_role,
+            &format!("--clusterrole={cluster_role}"),
+            &format!("--group={GROUP}"),
+        ]);
     }
 
     /// The lab's directory: `log/`, `certs/`, `env`.

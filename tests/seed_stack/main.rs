@@ -31,7 +31,7 @@ fn configuration(lab: &Lab, rest: &str) -> String {
 
 #[test]
 fn opentofu_creates_the_stack_finds_nothing_to_do_and_destroys_it() {
-    let lab = Lab::start(Options { cluster_name: "quarry-blue".into(), ..Options::default() });
+    let lab = Lab::start(Options { cluster_name: "quarry-blue".into(), admin: false, ..Options::default() });
     create_no_op_destroy(&lab, seed_stack(&lab));
 }
 
@@ -40,7 +40,7 @@ fn terraform_creates_the_stack_finds_nothing_to_do_and_destroys_it() {
     let Some(terraform) = Engine::terraform() else { return };
     // the longest name that EKS takes: what is named after the cluster meets AWS' limits
     let name = format!("{}-{}", "a-cluster-with-a-rather-long-name".repeat(2), "x".repeat(33));
-    let lab = Lab::start(Options { cluster_name: name, kubernetes_version: "1.34".into(), ..Options::default() });
+    let lab = Lab::start(Options { cluster_name: name, kubernetes_version: "1.34".into(), admin: false, ..Options::default() });
     create_no_op_destroy(&lab, seed_stack(&lab).engine(terraform));
 }
 

@@ -1,0 +1,5 @@
+terraform {
+  required_providers {
+    karpenter = { source = "karpenter-tofu/karpenter" }
+  }
+}
