@@ -11,9 +11,10 @@ use super::desired::{CREATING_TAG, Place};
 use super::nodes;
 use super::owned::{Kind as Of, Owned, owned};
 use crate::aws::arn::{ClusterRef, partition};
-use crate::aws::config::{Chain, Settings};
+use crate::aws::config::Chain;
 use crate::aws::ec2::Ec2;
 use crate::aws::{Clients, xml};
+use crate::provider::config::ProviderConfig;
 use crate::provider::{Cluster, Connections};
 use crate::tofu::value::Value;
 use crate::{Error, Kind, aws::error::from_sdk};
@@ -58,8 +59,8 @@ struct Living {
 /// What AWS or the cluster says; a cluster that does not exist is none.
 pub async fn find(cluster: &str, region: Option<&str>) -> Result<Report, Error> {
     let wanted = ClusterRef::parse(cluster)?;
-    let settings = Settings { region: wanted.region.clone().or_else(|| region.map(str::to_owned)), ..Settings::default() };
-    let chain = Chain::load(&settings).await;
+    let config = ProviderConfig { region: wanted.region.clone().or_else(|| region.map(str::to_owned)), ..ProviderConfig::default() };
+    let chain = Chain::load(&config).await?;
     let region = chain.region().await?;
     let aws = chain.clients(&region);
     let living = living(cluster, &region).await?;
@@ -97,7 +98,13 @@ async fn living(cluster: &str, region: &str) -> Result<Option<Living>, Error> {
 /// The place of a cluster that is gone: of these credentials' account, which must be that of an ARN that was given.
 async fn gone(aws: &Clients, wanted: &ClusterRef, region: &str) -> Result<Place, Error> {
     let caller = crate::provider::cluster::identify(aws, region).await?.account_id;
-    let own = Place { partition: partition(region).to_owned(), region: region.to_owned(), account: caller, cluster: wanted.name.clone() };
+    let own = Place {
+        partition: partition(region).to_owned(),
+        region: region.to_owned(),
+        account: caller,
+        cluster: wanted.name.clone(),
+        ..Place::default()
+    };
     match &wanted.arn {
         Some(arn) if *arn != own.arn() => {
             Err(Error::new(Kind::Invalid, format!("find what is left of {arn}"), format!("the credentials are of account {}", own.account))

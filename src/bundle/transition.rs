@@ -57,7 +57,7 @@ pub async fn upgrade_crds(session: &Session, desired: &Desired, live: &Observed,
     let (Some(want), Some(live)) = (&desired.chart, &live.chart) else { return Ok(()) };
     let other = live.release.as_ref().is_some_and(|release| release.current().chart_version() != want.version.to_string());
     match want.manage_crds && other {
-        true => helm::apply_crds(&session.client, &source.crds()?, &want.namespace, want.adopt).await,
+        true => chart::apply_crds(session, want, live, source).await,
         false => Ok(()),
     }
 }
