@@ -62,7 +62,10 @@ pub fn differences(want: &Map, live: &Map) -> Vec<String> {
 }
 
 /// Calls for each leaf that is in one of them, or is another in the other.
-fn both(left: &Map, right: &Map, prefix: &str, differs: &mut dyn FnMut(&str, Option<&Json>, Option<&Json>)) {
+/// Told of a path at which two values differ, and of both.
+type Differs<'a> = &'a mut dyn FnMut(&str, Option<&Json>, Option<&Json>);
+
+fn both(left: &Map, right: &Map, prefix: &str, differs: Differs<'_>) {
     let mut keys: Vec<&String> = left.keys().chain(right.keys()).collect();
     keys.sort();
     keys.dedup();

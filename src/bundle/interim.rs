@@ -117,7 +117,7 @@ mod tests {
                 assert!(granted.contains(&needed), "1.{from} to 1.{to}: {needed}");
             }
             assert!(interim.trust.is_none() && !interim.new_credentials);
-            assert_eq!(interim.policies.is_empty(), false, "1.{from} to 1.{to}");
+            assert!(!interim.policies.is_empty(), "1.{from} to 1.{to}");
         }
         assert_eq!(Interim::between(&bundle(13, |_| {}), &bundle(14, |_| {})), Interim::default(), "the same permissions");
     }

@@ -144,11 +144,7 @@ fn is_crashing(pod: &DynamicObject) -> bool {
 }
 
 fn created(pod: &DynamicObject) -> i64 {
-    pod.metadata
-        .creation_timestamp
-        .as_ref()
-        .and_then(|at| seconds(&serde_json::to_value(at).ok()?.as_str()?.to_owned()))
-        .unwrap_or(i64::MAX)
+    pod.metadata.creation_timestamp.as_ref().and_then(|at| seconds(serde_json::to_value(at).ok()?.as_str()?)).unwrap_or(i64::MAX)
 }
 
 fn seconds(text: &str) -> Option<i64> {
