@@ -87,6 +87,8 @@ pub const ROWS: &[Row] = &[
     row(Aws, "endpoints.sqs", &["AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL"]),
     row(Aws, "endpoints.sts", &["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"]),
     row(Aws, "default_tags.tags", &[]),
+    row(Aws, "ignore_tags.keys", &[]),
+    row(Aws, "ignore_tags.key_prefixes", &[]),
     row(Kubernetes, "kubernetes.host", &["KUBE_HOST"]),
     row(Kubernetes, "kubernetes.cluster_ca_certificate", &["KUBE_CLUSTER_CA_CERT_DATA"]),
     row(Kubernetes, "kubernetes.tls_server_name", &["KUBE_TLS_SERVER_NAME"]),

@@ -209,7 +209,7 @@ async fn ask(connections: &Connections, ask: u8) -> Result<String, karpenter::Er
             aws.sts.get_caller_identity().send().await.map_err(|e| from_sdk(format!("{e:?}")))?;
             Ok(String::new())
         }
-        a if a == Ask::Tags as u8 => Ok(format!("{:?}", connections.default_tags()?)),
+        a if a == Ask::Tags as u8 => Ok(format!("{:?} {:?}", connections.default_tags()?, connections.ignore_tags()?)),
         _ => {
             let repository = format!("{}/charts", var("RECORDER").replace("http://", "oci://"));
             let auth = connections.registry_auth(&repository)?;
