@@ -219,7 +219,8 @@ fn karpenters_own_charts_go_up_and_down() {
     };
     let mut versions: Vec<semver::Version> = std::fs::read_dir(&directory).unwrap().filter_map(version).collect();
     versions.sort();
-    let lab = Lab::start(common::Options { cluster_name: "real".into(), ..common::Options::default() });
+    // of Kubernetes, one that all of them run on
+    let lab = Lab::start(common::Options { cluster_name: "real".into(), kubernetes_version: "1.31".into(), ..common::Options::default() });
     let hcl = |version: &semver::Version| {
         format!(
             "provider \"karpenter\" {{\n  cluster_name = \"real\"\n}}\nresource \"karpenter_bundle\" \"this\" {{\n  version = \"{version}\"\n  chart {{\n    repository = \"{directory}\"\n    values     = [yamlencode({{ replicas = 1 }})]\n  }}\n}}\n"
