@@ -137,7 +137,7 @@ pub struct Chart {
     /// Whether to install it, `true` unless set. With `false` the bundle is AWS objects only and never contacts the API server.
     pub create: Option<bool>,
     /// An OCI repository that holds the chart `karpenter`, a directory, or a `.tgz` file. `oci://public.ecr.aws/karpenter` unless set. Credentials
-    /// are the provider's `chart_registry`, or what `helm registry login` or `docker login` left.
+    /// are the provider's `registry` blocks, or what `helm registry login` or `docker login` left.
     pub repository: Option<String>,
     /// Name of the Helm release, `karpenter` unless set.
     #[schemars(length(min = 1, max = 53))]
@@ -169,7 +169,6 @@ pub struct Chart {
 
 /// One value of the chart.
 #[derive(Clone, Default, Deserialize, JsonSchema)]
-#[serde(default)]
 pub struct SetValue {
     /// Its path as `helm --set` writes it: `controller.env[0].name`, `nodeSelector.kubernetes\\.io/os`.
     #[schemars(required, length(min = 1))]
@@ -184,7 +183,6 @@ pub struct SetValue {
 
 /// One secret value of the chart.
 #[derive(Clone, Default, Deserialize, JsonSchema)]
-#[serde(default)]
 pub struct SetSensitive {
     /// Its path as `helm --set` writes it.
     #[schemars(required, length(min = 1))]

@@ -40,6 +40,8 @@ impl Stage {
     /// Starts one; about 15 s.
     pub fn start() -> Stage {
         let lab = Lab::start(Options { cluster_name: CLUSTER.into(), karpenter_ready: false, ..Options::default() });
+        // of other nodes: EKS lets in no role that does not exist
+        lab.boto3("iam.create_role(RoleName='another', AssumeRolePolicyDocument='{}')");
         let python = lab.var("LAB_PYTHON").to_owned();
         let script = super::common::repository().join("tests/matrix/census.py");
         let mut child = lab.command(&python).arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("census.py starts");
