@@ -104,25 +104,30 @@ fn check_statements(config: &Value, diagnostics: &mut Diagnostics) {
     for (block, name, of_resource) in kinds {
         for (at, statement) in config.attr(block).first().attr(name).items().iter().enumerate() {
             let path = Path::attribute(block).index(0).child(name).index(at);
-            let says =
-                |argument: &str| !matches!(statement.attr(argument), Value::Null) && *statement.attr(argument) != Value::List(vec![]);
-            if says("actions") == says("not_actions") {
+            // what is unknown may still become null
+            let says = |argument: &str| {
+                let value = statement.attr(argument);
+                (!value.is_unknown()).then(|| !value.is_null() && *value != Value::List(vec![]))
+            };
+            let not_one_of = |one: &str, other: &str| says(one).is_some_and(|one| says(other) == Some(one));
+            let either = |one: &str, other: &str| says(one) == Some(true) || says(other) == Some(true);
+            if not_one_of("actions", "not_actions") {
                 diagnostics.error(path.clone(), "what does it allow?", "A statement has either actions or not_actions.");
             }
-            if of_resource && says("principals") == says("not_principals") {
+            if of_resource && not_one_of("principals", "not_principals") {
                 diagnostics.error(path.clone(), "who is it about?", "This statement needs either principals or not_principals.");
             }
-            if !of_resource && (says("principals") || says("not_principals")) {
+            if !of_resource && either("principals", "not_principals") {
                 diagnostics.error(
                     path.clone().child("principals"),
                     "no place for principals",
                     "Permissions of a role are about that role.",
                 );
             }
-            if !of_resource && says("resources") == says("not_resources") {
+            if !of_resource && not_one_of("resources", "not_resources") {
                 diagnostics.error(path.clone(), "what is it about?", "This statement needs either resources or not_resources.");
             }
-            if name == "assume_role_statement" && (says("resources") || says("not_resources")) {
+            if name == "assume_role_statement" && either("resources", "not_resources") {
                 diagnostics.error(path.child("resources"), "no place for resources", "A role's trust is about that role.");
             }
         }
