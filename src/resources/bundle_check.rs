@@ -110,25 +110,25 @@ fn check_statements(config: &Value, diagnostics: &mut Diagnostics) {
                 (!value.is_unknown()).then(|| !value.is_null() && *value != Value::List(vec![]))
             };
             let not_one_of = |one: &str, other: &str| says(one).is_some_and(|one| says(other) == Some(one));
-            let either = |one: &str, other: &str| says(one) == Some(true) || says(other) == Some(true);
+            let mut no_place = |arguments: [&str; 2], why: &str| {
+                for argument in arguments.into_iter().filter(|argument| says(argument) == Some(true)) {
+                    diagnostics.error(path.clone().child(argument), format!("no place for {argument}"), why);
+                }
+            };
+            if !of_resource {
+                no_place(["principals", "not_principals"], "Permissions of a role are about that role.");
+            }
+            if name == "assume_role_statement" {
+                no_place(["resources", "not_resources"], "A role's trust is about that role.");
+            }
             if not_one_of("actions", "not_actions") {
                 diagnostics.error(path.clone(), "what does it allow?", "A statement has either actions or not_actions.");
             }
             if of_resource && not_one_of("principals", "not_principals") {
                 diagnostics.error(path.clone(), "who is it about?", "This statement needs either principals or not_principals.");
             }
-            if !of_resource && either("principals", "not_principals") {
-                diagnostics.error(
-                    path.clone().child("principals"),
-                    "no place for principals",
-                    "Permissions of a role are about that role.",
-                );
-            }
             if !of_resource && not_one_of("resources", "not_resources") {
                 diagnostics.error(path.clone(), "what is it about?", "This statement needs either resources or not_resources.");
-            }
-            if name == "assume_role_statement" && either("resources", "not_resources") {
-                diagnostics.error(path.child("resources"), "no place for resources", "A role's trust is about that role.");
             }
         }
     }
@@ -137,7 +137,7 @@ fn check_statements(config: &Value, diagnostics: &mut Diagnostics) {
 fn check_queue(queue: &Value, diagnostics: &mut Diagnostics) {
     let path = Path::attribute("interruption_queue").index(0);
     let key = queue.attr("kms_key_id");
-    if !key.is_null() && queue.attr("sqs_managed_sse_enabled").as_bool() == Some(true) {
+    if !key.is_null() && !key.is_unknown() && queue.attr("sqs_managed_sse_enabled").as_bool() == Some(true) {
         let detail = "A queue is encrypted either by SQS' own key or by one of KMS.";
         diagnostics.error(path.clone().child("sqs_managed_sse_enabled"), "two keys", detail);
     }
