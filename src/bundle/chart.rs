@@ -34,6 +34,8 @@ pub struct Observed {
     pub release: Option<Release>,
     /// The CRDs of its chart.
     pub crds: Vec<CrdState>,
+    /// The live release that the CRDs belong to, where the bundle takes over what others installed.
+    pub crd_release: Option<String>,
     /// Each object of the release with what differs.
     pub objects: Vec<(String, String)>,
     /// Whether its Deployment is ready.
@@ -82,7 +84,20 @@ pub async fn observe(session: &Session, want: &Chart) -> Result<Observed, Error>
         helm::drift(client, &release),
         helm::wait_ready(client, &release, std::time::Instant::now()),
     )?;
-    Ok(Observed { crds, objects, ready: readiness.ready, release: Some(release) })
+    let crd_release = if want.adopt { live_owner(client, &crds).await? } else { None };
+    Ok(Observed { crds, crd_release, objects, ready: readiness.ready, release: Some(release) })
+}
+
+/// The live release whose marks the CRDs carry: uninstalling it would delete them, and every node pool with them.
+async fn live_owner(client: &kube::Client, crds: &[CrdState]) -> Result<Option<String>, Error> {
+    let mut owners: Vec<_> = crds.iter().filter_map(|crd| crd.owner.clone()).collect();
+    owners.dedup();
+    for (name, namespace) in owners {
+        if helm::read(client, &namespace, &name).await?.is_some_and(|release| release.live().is_some()) {
+            return Ok(Some(format!("{namespace}/{name}")));
+        }
+    }
+    Ok(None)
 }
 
 /// The values that the release should have: the user's, and over them ours.
@@ -111,7 +126,7 @@ pub fn differences(want: &Chart, live: &Observed) -> Result<Vec<String>, Error> 
         found.push(format!("version {}, want {}", record.chart_version(), want.version));
     }
     if record.config() != values(want)? {
-        found.push("values differ".to_owned());
+        found.push(format!("values differ: {}", values::differing(&record.config(), &values(want)?).join(", ")));
     }
     if release.newest.revision() != record.revision() {
         found.push(format!("revision {} is {}", release.newest.revision(), release.newest.status().word()));
@@ -122,7 +137,8 @@ pub fn differences(want: &Chart, live: &Observed) -> Result<Vec<String>, Error> 
 
 /// How the CRDs differ.
 pub fn crd_differences(live: &Observed) -> Vec<String> {
-    live.crds.iter().filter(|crd| crd.drift != IN_SYNC).map(|crd| format!("{} {}", crd.name, plain(&crd.drift))).collect()
+    let owned = live.crd_release.iter().map(|release| format!("they belong to the Helm release {release}"));
+    owned.chain(live.crds.iter().filter(|crd| crd.drift != IN_SYNC).map(|crd| format!("{} {}", crd.name, plain(&crd.drift)))).collect()
 }
 
 fn plain(line: &str) -> &str {

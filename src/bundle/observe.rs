@@ -78,7 +78,7 @@ pub async fn first_look(cx: &Context, desired: &Desired, session: Option<&Sessio
         role::look(aws, &desired.node_role.name),
         queue_url,
         association::observe(aws, cluster, &desired.association, None),
-        rules::observe(cx, None),
+        rules::observe(cx, &desired.rules, None),
         observe_chart(desired, session),
     )?;
     // A node role alone is used as it is, or refused: what is attached to it does not matter.
@@ -106,7 +106,7 @@ pub async fn observe(cx: &Context, desired: &Desired, known: &Known, session: Op
         try_join_all(policies),
         association::observe(aws, cluster, &desired.association, known.association_id.as_deref()),
         queue,
-        rules::observe(cx, desired.queue.as_ref().map(|want| want.arn.as_str())),
+        rules::observe(cx, &desired.rules, desired.queue.as_ref().map(|want| want.arn.as_str())),
         role::observe(aws, &desired.node_role.name),
         access_entry::observe(aws, cluster, &desired.node_role.arn),
         spot_role::observe(aws),
@@ -132,7 +132,7 @@ pub async fn observe_without_cluster(cx: &Context, desired: &Desired, known: &Kn
         role::observe(aws, &desired.controller_role.name),
         try_join_all(policies),
         queue,
-        rules::observe(cx, desired.queue.as_ref().map(|want| want.arn.as_str())),
+        rules::observe(cx, &desired.rules, desired.queue.as_ref().map(|want| want.arn.as_str())),
         role::observe(aws, &desired.node_role.name),
     )?;
     Ok(Observed { controller_role, policies, queue, rules, node_role, ..Observed::default() })

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use semver::Version;
 
 use super::arguments::Arguments;
-use super::desired::{Desired, Place, desired};
+use super::desired::{Desired, Place};
+use super::found::Found;
 use super::observe::{IN_SYNC, NOT_MANAGED};
 use crate::tofu::convert;
 use crate::tofu::path::{Path, Step};
@@ -82,8 +83,9 @@ fn has_lost_url(prior: &Value) -> bool {
 
 /// Sets names and ARNs as far as they follow from what is known. `place` may lack account, region and partition (empty): then
 /// only the names follow.
-pub fn set_names(block: &Block, planned: &mut Value, place: &Place) {
-    let Ok(desired) = desired(&arguments(block, planned), &Version::new(1, 14, 1), place, &BTreeMap::new()) else { return };
+pub fn set_names(block: &Block, planned: &mut Value, place: &Place, found: &Found) {
+    let version = Version::new(1, 14, 1);
+    let Ok(desired) = found.desired(&arguments(block, planned), &version, place, &BTreeMap::new()) else { return };
     for (name, value) in outputs(&desired) {
         let from = match name.split_once('_') {
             Some(("controller", _)) => "controller_role",

@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 
 use super::context::{Context, Ownership};
 use super::desired::Policy;
+use super::documents::say_the_same;
 use super::role::{document, iam_tags};
 use crate::aws::Clients;
 use crate::aws::error::from_sdk;
@@ -42,7 +43,7 @@ pub async fn observe(aws: &Clients, arn: &str) -> Result<Option<Observed>, Error
 
 /// How a policy differs from what the bundle wants.
 pub fn differences(cx: &Context, policy: &Policy, live: &Observed) -> Vec<String> {
-    let document = (live.document != policy.document).then(|| "document differs".to_owned());
+    let document = (!say_the_same(&live.document, &policy.document)).then(|| "document differs".to_owned());
     document.into_iter().chain(cx.tags.differences(&live.tags)).collect()
 }
 
@@ -66,7 +67,7 @@ pub async fn converge(cx: &Context, policy: &Policy, live: Option<&Observed>) ->
 
 async fn update(cx: &Context, policy: &Policy, live: &Observed) -> Result<(), Error> {
     let (iam, arn) = (&cx.aws.iam, policy.arn.as_str());
-    if live.document != policy.document {
+    if !say_the_same(&live.document, &policy.document) {
         match create_version(cx, policy).await {
             // IAM keeps five versions
             Err(error) if error.kind == Kind::Quota => {

@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 
 use super::context::Context;
 use super::desired::Queue;
+use super::documents::say_the_same;
 use crate::aws::Clients;
 use crate::aws::error::from_sdk;
 use crate::{Error, Kind};
@@ -73,7 +74,7 @@ pub fn differences(cx: &Context, want: &Queue, live: &Observed) -> Vec<String> {
             format!("{} {have}, want {value}", hcl_name(&name))
         })
         .collect();
-    if live.policy != want.policy {
+    if !say_the_same(&live.policy, &want.policy) {
         found.push("policy differs".to_owned());
     }
     found.extend(cx.tags.differences(&live.tags));
@@ -117,7 +118,7 @@ pub async fn converge(cx: &Context, want: &Queue, live: Option<&Observed>) -> Re
             .await;
     };
     let changed = changed(want, live);
-    if !changed.is_empty() || live.policy != want.policy {
+    if !changed.is_empty() || !say_the_same(&live.policy, &want.policy) {
         // The policy always goes along: it is one call either way.
         let changed = attributes(changed, Some(&want.policy));
         let sent = sqs.set_queue_attributes().queue_url(&live.url).set_attributes(Some(changed));

@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 
 use super::context::Context;
 use super::desired::{CREATING_TAG, MadeRole, Role};
+use super::documents::say_the_same;
 use crate::aws::Clients;
 use crate::aws::error::from_sdk;
 use crate::{Error, Kind};
@@ -92,7 +93,7 @@ pub fn differences(cx: &Context, made: &MadeRole, live: &Observed) -> Vec<String
     if live.path != made.path {
         found.push(format!("path {}, want {}", live.path, made.path));
     }
-    if live.trust != made.trust {
+    if !say_the_same(&live.trust, &made.trust) {
         found.push("trust_policy differs".to_owned());
     }
     if live.permissions_boundary != made.permissions_boundary {
@@ -132,7 +133,7 @@ async fn update(cx: &Context, role: &Role, made: &MadeRole, live: &Observed) -> 
         return Err(Error::new(Kind::Invalid, format!("change the path of role {name}"), message)
             .remedy("Give the role another name together with the new path."));
     }
-    if live.trust != made.trust {
+    if !say_the_same(&live.trust, &made.trust) {
         let sent = iam.update_assume_role_policy().role_name(name).policy_document(made.trust.to_string());
         sent.send().await.map_err(|e| from_sdk(format!("iam:UpdateAssumeRolePolicy {name}"), e))?;
     }

@@ -7,6 +7,7 @@ use futures::future::try_join_all;
 use serde_json::Value as Json;
 
 use super::context::Context;
+use super::documents::say_the_same;
 use super::events::{Rule, TARGET_ID, name_prefix};
 use crate::aws::error::from_sdk;
 use crate::{Error, Kind};
@@ -24,32 +25,25 @@ pub struct Observed {
     pub tags: BTreeMap<String, String>,
 }
 
-/// The cluster's rules by name: one call where there are none, and a call for the tags of each.
+/// The cluster's rules by name, and the wanted ones of other names: one call where there are none, a call for the tags of each,
+/// and a call for each of another name.
 ///
 /// # Errors
 /// What EventBridge says.
-pub async fn observe(cx: &Context, queue_arn: Option<&str>) -> Result<BTreeMap<String, Observed>, Error> {
-    let (bus, prefix) = (&cx.aws.eventbridge, name_prefix(&cx.place));
-    let mut rules = vec![];
-    let mut token = None;
-    loop {
-        let sent = bus.list_rules().name_prefix(&prefix).set_next_token(token);
-        let answer = sent.send().await.map_err(|e| from_sdk(format!("events:ListRules {prefix}*"), e))?;
-        rules.extend(answer.rules.unwrap_or_default());
-        token = answer.next_token;
-        if token.is_none() {
-            break;
-        }
-    }
+pub async fn observe(cx: &Context, wanted: &[Rule], queue_arn: Option<&str>) -> Result<BTreeMap<String, Observed>, Error> {
+    let prefix = name_prefix(&cx.place);
+    let named_otherwise: Vec<_> = wanted.iter().filter(|rule| !rule.name.starts_with(&prefix)).map(|rule| find(cx, &rule.name)).collect();
+    let (mut rules, others) = futures::try_join!(named(cx, &prefix), try_join_all(named_otherwise))?;
+    rules.extend(others.into_iter().flatten());
     if rules.is_empty() {
         return Ok(BTreeMap::new());
     }
     let tags: Vec<_> = rules.iter().map(|rule| tags_of(cx, rule.arn.as_deref().unwrap_or_default())).collect();
     let feeding = async {
-        let Some(arn) = queue_arn else { return Ok(BTreeSet::new()) };
-        let answer = bus.list_rule_names_by_target().target_arn(arn).send().await;
-        let answer = answer.map_err(|e| from_sdk(format!("events:ListRuleNamesByTarget {arn}"), e))?;
-        Ok(answer.rule_names.unwrap_or_default().into_iter().collect::<BTreeSet<_>>())
+        match queue_arn {
+            Some(arn) => feeding(cx, arn).await,
+            None => Ok(BTreeSet::new()),
+        }
     };
     let (tags, feeding) = futures::try_join!(try_join_all(tags), feeding)?;
     let observed = rules.into_iter().zip(tags).map(|(rule, tags)| {
@@ -65,6 +59,59 @@ pub async fn observe(cx: &Context, queue_arn: Option<&str>) -> Result<BTreeMap<S
     Ok(observed.collect())
 }
 
+/// The rules whose names start so.
+async fn named(cx: &Context, prefix: &str) -> Result<Vec<aws_sdk_eventbridge::types::Rule>, Error> {
+    let mut rules = vec![];
+    let mut token = None;
+    loop {
+        let sent = cx.aws.eventbridge.list_rules().name_prefix(prefix).set_next_token(token);
+        let answer = sent.send().await.map_err(|e| from_sdk(format!("events:ListRules {prefix}*"), e))?;
+        rules.extend(answer.rules.unwrap_or_default());
+        token = answer.next_token;
+        if token.is_none() {
+            return Ok(rules);
+        }
+    }
+}
+
+/// The rule of that name, or `None` where there is none.
+///
+/// # Errors
+/// Any error but absence.
+pub async fn find(cx: &Context, name: &str) -> Result<Option<aws_sdk_eventbridge::types::Rule>, Error> {
+    let answer = cx.aws.eventbridge.describe_rule().name(name).send().await;
+    match answer.map_err(|e| from_sdk(format!("events:DescribeRule {name}"), e)) {
+        Ok(found) => Ok(Some(
+            aws_sdk_eventbridge::types::Rule::builder()
+                .set_name(found.name)
+                .set_arn(found.arn)
+                .set_event_pattern(found.event_pattern)
+                .set_state(found.state)
+                .build(),
+        )),
+        Err(error) if error.kind == Kind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Names of the rules that have the queue as a target.
+///
+/// # Errors
+/// What EventBridge says.
+pub async fn feeding(cx: &Context, queue_arn: &str) -> Result<BTreeSet<String>, Error> {
+    let mut names = BTreeSet::new();
+    let mut token = None;
+    loop {
+        let sent = cx.aws.eventbridge.list_rule_names_by_target().target_arn(queue_arn).set_next_token(token);
+        let answer = sent.send().await.map_err(|e| from_sdk(format!("events:ListRuleNamesByTarget {queue_arn}"), e))?;
+        names.extend(answer.rule_names.unwrap_or_default());
+        token = answer.next_token;
+        if token.is_none() {
+            return Ok(names);
+        }
+    }
+}
+
 async fn tags_of(cx: &Context, arn: &str) -> Result<BTreeMap<String, String>, Error> {
     let answer = cx.aws.eventbridge.list_tags_for_resource().resource_arn(arn).send().await;
     match answer.map_err(|e| from_sdk(format!("events:ListTagsForResource {arn}"), e)) {
@@ -78,7 +125,7 @@ async fn tags_of(cx: &Context, arn: &str) -> Result<BTreeMap<String, String>, Er
 /// How a rule differs from what the bundle wants.
 pub fn differences(cx: &Context, want: &Rule, live: &Observed) -> Vec<String> {
     let mut found = vec![];
-    if live.pattern != want.pattern {
+    if !say_the_same(&live.pattern, &want.pattern) {
         found.push("event_pattern differs".to_owned());
     }
     if !live.enabled {
@@ -97,7 +144,7 @@ pub fn differences(cx: &Context, want: &Rule, live: &Observed) -> Vec<String> {
 /// What EventBridge says.
 pub async fn converge(cx: &Context, want: &Rule, live: Option<&Observed>) -> Result<(), Error> {
     let bus = &cx.aws.eventbridge;
-    if live.is_none_or(|live| live.pattern != want.pattern || !live.enabled) {
+    if live.is_none_or(|live| !say_the_same(&live.pattern, &want.pattern) || !live.enabled) {
         let sent = bus.put_rule().name(&want.name).event_pattern(want.pattern.to_string()).state(RuleState::Enabled);
         // EventBridge ignores tags of a rule that exists.
         let sent = match live {

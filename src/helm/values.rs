@@ -45,6 +45,23 @@ pub fn set(values: &mut Map, path: &[&str], value: Value) {
     }
 }
 
+/// Where two values differ: the paths of the leaves, never what they hold.
+pub fn differing(one: &Map, other: &Map) -> Vec<String> {
+    fn walk(one: &Map, other: &Map, at: &str, found: &mut Vec<String>) {
+        let keys = one.keys().chain(other.keys().filter(|key| !one.contains_key(*key)));
+        for key in keys {
+            match (one.get(key), other.get(key)) {
+                (one, other) if one == other => {}
+                (Some(Value::Object(one)), Some(Value::Object(other))) => walk(one, other, &format!("{at}{key}."), found),
+                _ => found.push(format!("{at}{key}")),
+            }
+        }
+    }
+    let mut found = vec![];
+    walk(one, other, "", &mut found);
+    found
+}
+
 /// What templates see: the user's values over the chart's; a null in the user's deletes the chart's key.
 pub fn coalesce(chart: &Map, user: &Map) -> Map {
     let mut result = user.clone();
@@ -77,6 +94,13 @@ mod tests {
         let chart = map(json!({"a": {"b": 1, "c": 2}, "d": [1], "e": 5}));
         let user = map(json!({"a": {"b": null, "x": 3}, "d": [], "e": null, "new": null}));
         assert_eq!(Value::Object(coalesce(&chart, &user)), json!({"a": {"c": 2, "x": 3}, "d": [], "new": null}));
+    }
+
+    #[test]
+    fn differences_are_told_by_path_alone() {
+        let (one, other) = (map(json!({"a": {"b": 1, "c": 2}, "d": "secret"})), map(json!({"a": {"b": 1, "x": 2}})));
+        assert_eq!(differing(&one, &other), ["a.c", "a.x", "d"]);
+        assert_eq!(differing(&one, &one), Vec::<String>::new());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::formats::FORMATS;
 use crate::bundle::arguments::Arguments;
 use crate::bundle::chart::parse_version;
 use crate::bundle::desired::Place;
+use crate::bundle::found::Found;
 use crate::bundle::plan;
 use crate::bundle::record::Record;
 use crate::helm;
@@ -86,7 +87,7 @@ impl Bundle {
             diagnostics.extend(self.plan_create(&config, &mut planned).await);
         } else {
             if let Some(place) = prior.attr("cluster_arn").as_str().and_then(Place::of_arn) {
-                self.rename(&prior, &mut planned, &place);
+                self.rename(&prior, &mut planned, &place, &record.found);
             }
             plan::update(&prior, &mut planned);
         }
@@ -107,12 +108,12 @@ impl Bundle {
             Err(error) => (named, at_plan(error).err().map(Diagnostics::from).unwrap_or_default()),
         };
         let only_named = || Place { partition: String::new(), region: String::new(), account: String::new(), cluster: name.clone() };
-        plan::set_names(&self.schema.block, planned, &place.unwrap_or_else(only_named));
+        plan::set_names(&self.schema.block, planned, &place.unwrap_or_else(only_named), &Found::default());
         diagnostics
     }
 
     /// Names of an existing bundle follow its arguments; where those did not change, they stay as they are.
-    fn rename(&self, prior: &Value, planned: &mut Value, place: &Place) {
+    fn rename(&self, prior: &Value, planned: &mut Value, place: &Place, found: &Found) {
         let blocks = [("controller_role", "controller_role_"), ("node_role", "node_role_"), ("interruption_queue", "queue_")];
         let changed = blocks.into_iter().filter(|(block, _)| planned.attr(block) != prior.attr(block));
         let named = |prefix| planned.entries().map(|(name, _)| name.clone()).filter(move |name| name.starts_with(prefix));
@@ -120,7 +121,7 @@ impl Bundle {
         let mut renamed = planned.clone();
         // those that do not follow yet, because of something else that is unknown, are not the old ones either
         names.iter().for_each(|(_, name)| renamed.set(name, Value::unknown()));
-        plan::set_names(&self.schema.block, &mut renamed, place);
+        plan::set_names(&self.schema.block, &mut renamed, place, found);
         for (block, name) in names {
             let known = planned.attr(block).is_wholly_known();
             planned.set(&name, if known { renamed.attr(&name).clone() } else { Value::unknown() });

@@ -3,6 +3,7 @@
 mod aws_formats;
 pub mod bundle;
 mod bundle_ends;
+mod bundle_import;
 mod bundle_steps;
 mod create;
 mod cron;

@@ -1,0 +1,68 @@
+//! Import of `karpenter_bundle`: the state of what exists, by its cluster's name or ARN. What finds it is [`crate::bundle::import`].
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::bundle::Bundle;
+use super::bundle_steps::{known, map};
+use crate::bundle::context::{Context, Tags};
+use crate::bundle::desired::{Desired, OWNER_TAG, Place};
+use crate::bundle::import;
+use crate::bundle::observe::{self, CRDS_STAY, MISSING, NOT_MANAGED, Observed};
+use crate::bundle::plan;
+use crate::bundle::record::Record;
+use crate::tofu::convert;
+use crate::tofu::resource::ImportResponse;
+use crate::tofu::value::Value;
+use crate::{Error, Kind};
+
+/// How long an import may take.
+const IMPORT: Duration = Duration::from_secs(2 * 60);
+
+impl Bundle {
+    /// What exists of a bundle, whoever made it: ours, the EKS module's, eksctl's, or by hand.
+    pub(super) async fn take_in(&self, id: &str) -> Result<ImportResponse, Error> {
+        let deadline = Instant::now() + IMPORT;
+        let connection = self.connections.connect(id).await?;
+        let session = self.session(&connection).await?;
+        let place = Place::of_arn(&connection.cluster.arn).ok_or_else(|| {
+            Error::new(Kind::Invalid, format!("import the bundle {id:?}"), "it is no EKS cluster").remedy("The id is the cluster's name.")
+        })?;
+        let tags = Tags { wanted: [(OWNER_TAG.to_owned(), place.arn())].into(), ..Tags::default() };
+        let cx = Context { aws: connection.aws.clone(), place, tags, deadline, connections: self.connections.clone() };
+        let import::Import { arguments, found } = import::look(&cx, &session.client).await?;
+
+        let mut state = convert::from_json(&self.schema.block.ty(), &arguments);
+        for block in self.schema.block.blocks.iter().filter(|block| arguments.get(&block.name).is_none()) {
+            state.set(&block.name, Value::List(vec![]));
+        }
+        let mut record = Record { complete: true, found, ..Record::default() };
+        let target = self.target(connection, &state, &record, deadline).await?;
+        let (cx, desired) = (&target.cx, &target.desired);
+        let live = observe::observe(cx, desired, &known(&record, &state), target.session.as_ref()).await?;
+        let lines = live.lines(cx, desired, &record.owned)?;
+        if lines.iter().all(|(key, line)| line == MISSING || line == NOT_MANAGED || CRDS_STAY.contains(&key.as_str())) {
+            let message = format!("nothing of it exists on cluster {}", desired.place.arn());
+            return Err(
+                Error::new(Kind::NotFound, format!("import the bundle {id:?}"), message).remedy("Leave out the import block to create it.")
+            );
+        }
+        record.owned = owned(cx, &live, desired);
+        record.association_id = live.association.as_ref().map(|live| live.id.clone());
+        state.set("version", Value::from(desired.version.to_string()));
+        state.set("objects", map(live.lines(cx, desired, &record.owned)?));
+        state.set("ready", Value::from(live.chart.as_ref().is_none_or(|chart| chart.ready)));
+        state.set("queue_url", live.queue.as_ref().map_or(Value::Null, |queue| Value::from(queue.url.clone())));
+        plan::outputs(desired).into_iter().for_each(|(name, value)| state.set(name, value));
+        Ok(ImportResponse { state, private: record.write(), ..ImportResponse::default() })
+    }
+}
+
+/// What an import makes the bundle's: everything that is there and belongs to no other bundle, but not a node role and its access
+/// entry that nobody tagged: nodes of other makers may run with them.
+fn owned(cx: &Context, live: &Observed, desired: &Desired) -> BTreeSet<String> {
+    let optional = [desired.node_role.key, observe::ACCESS_ENTRY];
+    live.tags(desired).into_keys().filter(|key| !optional.contains(&key.as_str()) || observe::is_ours(cx, live, desired, key)).collect()
+}
