@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::bundle::Bundle;
 use super::bundle_steps::{known, map};
+use crate::bundle::chart;
 use crate::bundle::context::{Context, Tags};
 use crate::bundle::desired::{Desired, OWNER_TAG, Place};
 use crate::bundle::import;
@@ -37,6 +38,10 @@ impl Bundle {
         let mut state = convert::from_json(&self.schema.block.ty(), &arguments);
         for block in self.schema.block.blocks.iter().filter(|block| arguments.get(&block.name).is_none()) {
             state.set(&block.name, Value::List(vec![]));
+        }
+        if state.attr("version").is_null() {
+            // nothing is installed, and which repository the configuration will name is not known here
+            state.set("version", Value::from(chart::newest("", false, None).await?.to_string()));
         }
         let mut record = Record { complete: true, found, ..Record::default() };
         let target = self.target(connection, &state, &record, deadline).await?;

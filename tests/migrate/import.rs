@@ -133,7 +133,7 @@ fn eksctls_objects_become_hcl_that_plans_only_what_is_missing() {
     assert!(!lines.iter().any(|line| line.starts_with("chart") && line.contains("values")), "{lines:#?}");
     let generated = std::fs::read_to_string(tofu.dir().join("generated.tf")).unwrap();
     assert!(generated.contains("replicas: 1"), "{generated}");
-    tofu.apply_planned().ok();
+    tofu.apply().ok();
     tofu.plan().empty();
     let made: Vec<String> = names(lab, &EVERY).into_iter().filter(|name| !found.contains(name)).collect();
     assert_eq!(made, ["rule my-cluster-karpenter-capacity-reservation-interruption"]);

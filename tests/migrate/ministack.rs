@@ -16,7 +16,7 @@ use super::{lab, run};
 const ADDRESS: &str = "karpenter_bundle.this";
 
 /// What AWS does and ministack 1.5.33 does not: each an expression of Python that is true while the gap is there.
-const GAPS: [(&str, &str); 11] = [
+const GAPS: [(&str, &str); 13] = [
     (
         "a retried clientRequestToken is refused",
         "refused(lambda: associate('a', clientRequestToken='t'), lambda: associate('a', clientRequestToken='t'))",
@@ -30,6 +30,14 @@ const GAPS: [(&str, &str); 11] = [
         "eks.create_access_entry(clusterName=cluster, principalArn=role, type='EC2_LINUX')['accessEntry']['username'] == ''",
     ),
     ("a role that does not exist gets an association", "associate('d', roleArn=role + '-none') is not None"),
+    (
+        "tags of an access entry never change",
+        "eks.tag_resource(resourceArn=entry()['accessEntryArn'], tags={'a': '1'}) and entry()['tags'] == {}",
+    ),
+    (
+        "an association cannot be tagged",
+        "'Invalid resourceArn' in error(lambda: eks.tag_resource(resourceArn=associate('e')['association']['associationArn'], tags={'a': '1'}))",
+    ),
     ("a cluster has no certificate authority", "eks.describe_cluster(name=cluster)['cluster']['certificateAuthority']['data'] == ''"),
     ("there are twelve instance types", "len(ec2.describe_instance_types()['InstanceTypes']) == 12"),
     (
@@ -109,7 +117,7 @@ const LIVE: &str = "
 tags = lambda ts: {t['Key']: t['Value'] for t in ts}
 roles = [iam.get_role(RoleName=f'{cluster}-karpenter-{n}')['Role'] for n in ('controller', 'node-role')]
 policies = [p['PolicyArn'] for p in iam.list_attached_role_policies(RoleName=roles[0]['RoleName'])['AttachedPolicies']]
-url = sqs.get_queue_url(QueueName=f'{cluster}-karpenter')['QueueUrl']
+url = sqs.get_queue_url(QueueName=QUEUE)['QueueUrl']
 rules = events.list_rules()['Rules']
 association = eks.list_pod_identity_associations(clusterName=cluster)['associations'][0]
 association = eks.describe_pod_identity_association(clusterName=cluster, associationId=association['associationId'])['association']
@@ -121,7 +129,7 @@ result = {
     'owners': sorted({t.get('karpenter-tofu/cluster') for t in every}), 'teams': sorted({t['team'] for t in every if 'team' in t}),
     'creating': any('karpenter-tofu/creating' in t for t in every), 'entry': entry['type'], 'association': association['roleArn'],
     'node policies': len(iam.list_attached_role_policies(RoleName=roles[1]['RoleName'])['AttachedPolicies']), 'policies': len(policies),
-    'rules': len(rules), 'targets': [[t['Arn'] for t in events.list_targets_by_rule(Rule=r['Name'])['Targets']] == [f'arn:aws:sqs:us-east-1:123456789012:{cluster}-karpenter'] for r in rules],
+    'rules': len(rules), 'targets': [[t['Arn'] for t in events.list_targets_by_rule(Rule=r['Name'])['Targets']] == [f'arn:aws:sqs:us-east-1:123456789012:{QUEUE}'] for r in rules],
     'retention': sqs.get_queue_attributes(QueueUrl=url, AttributeNames=['All'])['Attributes']['MessageRetentionPeriod'],
 }";
 
@@ -146,28 +154,34 @@ eks.get_waiter('cluster_active').wait(name=cluster)",
     let tofu = Tofu::new(lab, &hcl("  tags = { team = \"data\" }", "")).env("AWS_ENDPOINT_URL", &ministack.url);
     tofu.apply().ok();
     tofu.plan().empty();
-    let mut expected = json!({
+    let live = |queue: &str| ministack.boto3(lab, &format!("QUEUE = {queue:?}{LIVE}"));
+    let expected = json!({
         "owners": ["arn:aws:eks:us-east-1:123456789012:cluster/my-cluster"], "teams": ["data"], "creating": false, "entry": "EC2_LINUX",
         "association": "arn:aws:iam::123456789012:role/my-cluster-karpenter-controller", "node policies": 4, "policies": 1,
         "rules": 5, "targets": [true, true, true, true, true], "retention": "300",
     });
-    assert_eq!(ministack.boto3(lab, LIVE), expected);
+    assert_eq!(live("my-cluster-karpenter"), expected);
 
-    tofu.write("main.tf", &hcl("  service_account = \"autoscaler\"", "replicas = 1"));
+    tofu.write(
+        "main.tf",
+        &hcl(
+            "  tags = { team = \"data\" }\n  service_account = \"autoscaler\"\n  interruption_queue {\n    name = \"moved\"\n  }",
+            "replicas = 1",
+        ),
+    );
     tofu.apply().ok();
     tofu.plan().empty();
-    expected["teams"] = json!([]);
-    assert_eq!(ministack.boto3(lab, LIVE), expected);
+    assert_eq!(live("moved"), expected);
 
     // drift is seen and mended here, too
-    ministack.boto3(lab, "url = sqs.get_queue_url(QueueName=f'{cluster}-karpenter')['QueueUrl']\nsqs.set_queue_attributes(QueueUrl=url, Attributes={'MessageRetentionPeriod': '60'})\niam.detach_role_policy(RoleName=f'{cluster}-karpenter-controller', PolicyArn=f'arn:aws:iam::123456789012:policy/{cluster}-karpenter-controller')");
+    ministack.boto3(lab, "url = sqs.get_queue_url(QueueName='moved')['QueueUrl']\nsqs.set_queue_attributes(QueueUrl=url, Attributes={'MessageRetentionPeriod': '60'})\niam.detach_role_policy(RoleName=f'{cluster}-karpenter-controller', PolicyArn=f'arn:aws:iam::123456789012:policy/{cluster}-karpenter-controller')");
     let plan = tofu.plan().ok();
     let lines = plan.change(ADDRESS)["before"]["objects"].clone();
     assert_eq!(lines["interruption_queue"], "drifted: message_retention_seconds 60, want 300");
     assert_eq!(lines["controller_role"], "drifted: policy my-cluster-karpenter-controller not attached");
     tofu.apply_planned().ok();
     tofu.plan().empty();
-    assert_eq!(ministack.boto3(lab, LIVE), expected);
+    assert_eq!(live("moved"), expected);
 
     tofu.destroy().ok();
     let left = "
@@ -191,6 +205,10 @@ def refused(first, second):
     first()
     try: second()
     except eks.exceptions.ResourceInUseException: return True
+def error(call):
+    try: return str(call())
+    except Exception as e: return str(e)
+def entry(): return eks.describe_access_entry(clusterName=cluster, principalArn=role)['accessEntry']
 def still(gap):
     try: return bool(eval(gap))
     except Exception as e: return f'{e}'
