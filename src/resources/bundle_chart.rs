@@ -24,6 +24,9 @@ pub(super) fn check(config: &Value, diagnostics: &mut Diagnostics) {
     let mut values = helm::Map::new();
     for block in SETS {
         for (index, set) in chart.attr(block).items().iter().enumerate() {
+            if set.attr("type").is_unknown() {
+                continue;
+            }
             let kind = match set.attr("type").as_str() {
                 Some(word) => serde_json::from_value(Json::from(word)).unwrap_or_default(),
                 None => crate::bundle::arguments::SetType::Auto,
