@@ -2,7 +2,7 @@
 CACHE := $(or $(LAB_HOME),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/karpenter-tofu)
 export LAB_HOME := $(CACHE)
 export CARGO_TARGET_DIR ?= $(CACHE)/target
-CARGO ?= cargo
+export CARGO ?= cargo
 PROVIDER := $(CARGO_TARGET_DIR)/debug/terraform-provider-karpenter
 
 .DEFAULT_GOAL := help
@@ -18,7 +18,7 @@ demo-down: ## destroy the demo's stack and stop its servers
 	environment/demo.sh down
 
 test: tools ## all tests, against real servers
-	$(CARGO) test --locked --no-fail-fast
+	tests/run.py
 
 matrix: tools ## long runs, seeds printed: random specs against a real API server, renders against helm, every call of the bundle killed around and failed
 	DIFFERENTIAL_SEED=$${DIFFERENTIAL_SEED:-$$(date +%s)} DIFFERENTIAL_COUNT=$${DIFFERENTIAL_COUNT:-50000} $(CARGO) test --locked --test differential -- --nocapture

@@ -194,8 +194,9 @@ class Handler(BaseHTTPRequestHandler):
     def fail(self, fault, service, key, status=0):
         """Does what the fault says; the status for the log, or -1 to go on."""
         if fault["do"] == "hold":
+            go = FAULTS.go   # before it is told: the release may come at once
             say(held=key)
-            FAULTS.go.wait()
+            go.wait()
             return -1
         if fault["do"] == "stall":
             time.sleep(fault["seconds"])

@@ -94,7 +94,7 @@ fn the_proxy_counts_breaks_and_holds_calls() {
 
     proxy.fault(Fault::on("kubernetes:GET /readyz").hold());
     let source = format!(
-        "import ssl, urllib.request as u; print(u.urlopen('{}/readyz', context=ssl.create_default_context(cafile='{}')).read())",
+        "import ssl, urllib.request as u; print(u.urlopen('{}/readyz', timeout=60, context=ssl.create_default_context(cafile='{}')).read())",
         proxy.kubernetes,
         lab.dir().join("certs/ca.crt").display()
     );

@@ -83,7 +83,7 @@ async fn what_a_killed_helm_left_pending_is_completed() {
 
 /// The test chart with another template.
 fn with_template(dir: &Path, name: &str, text: &str) -> Chart {
-    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/charts/karpenter");
+    let from = crate::common::repository().join("tests/charts/karpenter");
     std::process::Command::new("cp").arg("-r").arg(from).arg(dir).status().unwrap();
     let chart = dir.join("karpenter");
     std::fs::write(chart.join("templates").join(name), text).unwrap();

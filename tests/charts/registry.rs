@@ -36,7 +36,7 @@ async fn a_corrupt_chart_is_refused_by_its_digest() {
     let version = "0.0.1-broken"; // of this test alone: blobs of equal content are one
     let packaged = lab
         .command("bash")
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/charts/package.sh"))
+        .arg(crate::common::repository().join("tests/charts/package.sh"))
         .arg(dir.path())
         .arg(version)
         .output()
@@ -82,7 +82,7 @@ impl Private {
         let dir = tempfile::tempdir().unwrap();
         let cert = dir.path().join("issuer.pem");
         let mut server = lab.command(lab.var("LAB_PYTHON"));
-        server.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/charts/token_server.py")).arg(&cert).args([USER, PASSWORD]);
+        server.arg(crate::common::repository().join("tests/charts/token_server.py")).arg(&cert).args([USER, PASSWORD]);
         let mut server = server.stdout(Stdio::piped()).spawn().unwrap();
         let mut port = String::new();
         std::io::BufReader::new(server.stdout.take().unwrap()).read_line(&mut port).unwrap();
@@ -259,9 +259,9 @@ print(json.load(urllib.request.urlopen(request))['token'])";
 async fn build_metadata_and_the_old_media_type_are_understood() {
     let lab = Lab::shared();
     let dir = tempfile::tempdir().unwrap();
-    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/charts/karpenter");
+    let chart = crate::common::repository().join("tests/charts/karpenter");
     // a tag has no plus sign: helm pushes an underscore, and asks for one
-    lab.helm(&["package", chart, "--version", "1.14.1+build.7", "-d", dir.path().to_str().unwrap()]);
+    lab.helm(&["package", chart.to_str().unwrap(), "--version", "1.14.1+build.7", "-d", dir.path().to_str().unwrap()]);
     let archive = dir.path().join("karpenter-1.14.1+build.7.tgz");
     let host = lab.var("LAB_REGISTRY");
     lab.helm(&["push", "--plain-http", archive.to_str().unwrap(), &format!("oci://{host}/metadata")]);

@@ -61,7 +61,7 @@ const USED: &[&str] = &[
 
 #[test]
 fn the_test_charts_use_whatever_karpenters_charts_use() {
-    let templates = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/charts/karpenter/templates");
+    let templates = crate::common::repository().join("tests/charts/karpenter/templates");
     let texts = std::fs::read_dir(templates).unwrap().map(|f| std::fs::read_to_string(f.unwrap().path()).unwrap());
     let actions: String =
         texts.collect::<String>().split("{{").skip(1).map(|a| format!("{{{{{}}}}}\n", a.split("}}").next().unwrap())).collect();

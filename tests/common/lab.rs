@@ -242,9 +242,10 @@ pub fn lab_home() -> PathBuf {
     })
 }
 
-/// The repository's root.
-pub fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+/// The repository's root. Asked of cargo when the test runs: clones share a target directory, and a test binary that another clone built
+/// counts as fresh in this one.
+pub fn repository() -> PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs the test").into()
 }
 
 /// The first `program` on `path`; a name with a slash is itself.

@@ -136,7 +136,7 @@ lab_test!(
         whoami(&connection.kube().await.unwrap()).await.unwrap();
     },
     |run| {
-        let token = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("environment/eks-token.py");
+        let token = crate::common::repository().join("environment/eks-token.py");
         run(&[("EKS_TOKEN", token.to_str().unwrap())]);
     }
 );

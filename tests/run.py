@@ -1,0 +1,63 @@
+#!/usr/bin/env python3
+"""Runs all tests: builds them with cargo, then runs the test binaries side by side, since each waits for its servers most of the time.
+
+run.py [-j N] [NAME ...]      N binaries at a time, one more than there are cores unless told; NAMEs as after `cargo test --test`, or `lib`
+What a binary prints is shown when it ends. One that is not done after LIMIT is killed and has failed; its servers end with it.
+How long each took is kept in $LAB_HOME, and the longest start first.
+"""
+import argparse, concurrent.futures, json, os, pathlib, subprocess, sys, time
+
+LIMIT = 25 * 60  # seconds; the longest take about 3 minutes on a quiet machine with two cores
+
+
+def build():
+    """[(name, path)] of the test binaries."""
+    command = [os.environ.get("CARGO", "cargo"), "test", "--locked", "--no-run", "--message-format=json-render-diagnostics"]
+    built = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if built.returncode:
+        sys.exit(built.returncode)
+    artifacts = [json.loads(line) for line in built.stdout.splitlines() if line.startswith("{")]
+    found = [a for a in artifacts if a.get("executable") and a["profile"]["test"]]
+    return [("lib" if "lib" in a["target"]["kind"] else a["target"]["name"], a["executable"]) for a in found]
+
+
+def run(name, path):
+    """(name, exit code, seconds, what it printed)"""
+    began = time.monotonic()
+    # what cargo sets for a test that it runs
+    environment = dict(os.environ, CARGO_MANIFEST_DIR=os.getcwd())
+    try:
+        p = subprocess.run([path], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=LIMIT)
+        code, said = p.returncode, p.stdout
+    except subprocess.TimeoutExpired as e:
+        code, said = 1, (e.stdout or b"") + b"\nnot done after %d s: killed\n" % LIMIT
+    return name, code, time.monotonic() - began, said.decode(errors="replace")
+
+
+def main():
+    p = argparse.ArgumentParser(usage=__doc__)
+    p.add_argument("-j", type=int, default=len(os.sched_getaffinity(0)) + 1)
+    p.add_argument("names", nargs="*")
+    a = p.parse_args()
+    os.chdir(pathlib.Path(__file__).resolve().parent.parent)
+    binaries = [b for b in build() if not a.names or b[0] in a.names]
+    kept = pathlib.Path(os.environ["LAB_HOME"]) / "test-seconds.json"
+    seconds = json.loads(kept.read_text()) if kept.exists() else {}
+    binaries.sort(key=lambda b: -seconds.get(b[0], float("inf")))
+    began, lines, failed = time.monotonic(), [], []
+    with concurrent.futures.ThreadPoolExecutor(a.j) as pool:
+        for done in concurrent.futures.as_completed([pool.submit(run, *b) for b in binaries]):
+            name, code, took, said = done.result()
+            print(f"---- {name}\n{said.strip()}\n", flush=True)
+            seconds[name] = round(took, 1)
+            results = [line[len("test result: "):].split("; finished")[0] for line in said.splitlines() if line.startswith("test result: ")]
+            lines.append(f"{took:7.1f} s  {name:<28} {results[-1] if results else f'ended with {code}'}")
+            if code:
+                failed.append(name)
+    kept.write_text(json.dumps(seconds, indent=1))
+    print("\n".join(lines))
+    print(f"{len(binaries)} test binaries, {a.j} at a time, {time.monotonic() - began:.0f} s; {'FAILED: ' + ' '.join(failed) if failed else 'all passed'}")
+    sys.exit(bool(failed))
+
+
+main()
