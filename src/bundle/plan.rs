@@ -102,6 +102,9 @@ pub fn rename(block: &Block, prior: &Value, planned: &mut Value, place: &Place) 
     // a cluster is the same one under its name and its ARN
     let names = FOLLOWING.iter().filter(|(_, arguments)| *arguments != ["cluster_name"] && changed(arguments)).map(|(name, _)| *name);
     let names: Vec<&str> = names.collect();
+    if names.is_empty() {
+        return;
+    }
     let mut renamed = planned.clone();
     names.iter().for_each(|name| renamed.set(name, Value::unknown()));
     set_names(block, &mut renamed, place);

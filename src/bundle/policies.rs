@@ -1,5 +1,7 @@
 //! What Karpenter's controller may do, by its version: statements as data, filled in and packed into managed policies.
 
+use std::sync::LazyLock;
+
 use semver::Version;
 use serde_json::{Value as Json, json};
 
@@ -13,8 +15,12 @@ pub const DOCUMENT_LIMIT: usize = 6144;
 /// IAM's limit on managed policies attached to one role.
 pub const ATTACHED_LIMIT: usize = 10;
 
+static STATEMENTS: LazyLock<Vec<(u64, Vec<Json>)>> = LazyLock::new(|| {
+    TEXTS.iter().map(|(from, text)| (*from, serde_json::from_str(text).unwrap_or_default())).collect() // a test reads them all
+});
+
 /// The statements from a minor version of Karpenter's v1 on, until the next line. The last one also serves newer versions.
-const STATEMENTS: [(u64, &str); 8] = [
+const TEXTS: [(u64, &str); 8] = [
     (0, include_str!("policies/1.0.json")),
     (1, include_str!("policies/1.1-1.2.json")),
     (3, include_str!("policies/1.3-1.6.json")),
@@ -55,20 +61,19 @@ pub fn documents(version: &Version, place: &Place, grants: &Grants<'_>) -> Resul
             .at(Path::attribute("version")));
     }
     let minor = if version.major > 1 { u64::MAX } else { version.minor };
-    let text = STATEMENTS.iter().rev().find(|(from, _)| *from <= minor).map_or("[]", |(_, text)| text);
-    let statements: Vec<Json> = serde_json::from_str(text)
-        .map_err(|e| Error::new(Kind::Other, action.clone(), "the built-in statements are no JSON").caused_by(e))?;
+    let statements = STATEMENTS.iter().rev().find(|(from, _)| *from <= minor).map_or(&[][..], |(_, statements)| statements);
     let fill = Fill { place, node_role_arns: grants.node_role_arns, queue_arn: grants.queue_arn.unwrap_or_default() };
-    let mut filled: Vec<Json> = statements
-        .into_iter()
+    let filled = statements
+        .iter()
         // without a queue the statement about it would name no resource
         .filter(|statement| grants.queue_arn.is_some() || !statement["Resource"].as_str().is_some_and(|r| r.contains("${queue_arn}")))
-        .map(|statement| fill.json(&statement))
-        .collect();
-    filled.extend(grants.queue_arn.and(grants.kms_key_id).map(|key| decrypt(place, key)));
-    let own: usize = filled.iter().map(|statement| counted_length(statement) + 1).sum();
-    for (at, statement) in grants.statements.iter().enumerate() {
-        let excess = (counted_length(statement) + frame()).saturating_sub(DOCUMENT_LIMIT);
+        .map(|statement| fill.json(statement))
+        .chain(grants.queue_arn.and(grants.kms_key_id).map(|key| decrypt(place, key)));
+    let mut sized: Vec<Measured> = filled.map(Measured::new).collect();
+    let own: usize = sized.iter().map(|statement| statement.size).sum();
+    let users: Vec<Measured> = grants.statements.iter().cloned().map(Measured::new).collect();
+    for (at, statement) in users.iter().enumerate() {
+        let excess = (statement.size - 1 + frame()).saturating_sub(DOCUMENT_LIMIT);
         if excess > 0 {
             let message = format!("this statement is {excess} characters longer than the {DOCUMENT_LIMIT} that IAM allows one policy");
             return Err(Error::new(Kind::Invalid, action, message)
@@ -76,25 +81,24 @@ pub fn documents(version: &Version, place: &Place, grants: &Grants<'_>) -> Resul
                 .at(Path::attribute("controller_role").index(0).child("policy_statement").index(at)));
         }
     }
-    filled.extend(grants.statements.iter().cloned());
-    let packed = pack(filled);
+    let added: usize = users.iter().map(|statement| statement.size).sum();
+    sized.extend(users);
+    let packed = pack_measured(sized);
     let room = ATTACHED_LIMIT.saturating_sub(grants.attached);
     if packed.len() > room {
-        return Err(too_many(action, &packed, own, grants.attached, room));
+        return Err(too_many(action, packed.len(), (own, added), grants.attached, room));
     }
     Ok(packed.into_iter().map(|statements| json!({"Version": "2012-10-17", "Statement": statements})).collect())
 }
 
-fn too_many(action: String, packed: &[Vec<Json>], own: usize, attached: usize, room: usize) -> Error {
-    let total: usize = packed.iter().flatten().map(|statement| counted_length(statement) + 1).sum();
-    let excess = total.saturating_sub(room * (DOCUMENT_LIMIT - frame())).max(1);
-    let added = total.saturating_sub(own);
+/// `own` and `added`: characters of Karpenter's statements and of the user's.
+fn too_many(action: String, needed: usize, (own, added): (usize, usize), attached: usize, room: usize) -> Error {
+    let excess = (own + added).saturating_sub(room * (DOCUMENT_LIMIT - frame())).max(1);
     let message = format!(
         "a role carries {ATTACHED_LIMIT} policies of {DOCUMENT_LIMIT} characters each: additional_policies take {attached}, which leaves {room}, \
-         and {} are needed for Karpenter's own statements ({own} characters) and those of policy_statement ({added}): at least {excess} \
+         and {needed} are needed for Karpenter's own statements ({own} characters) and those of policy_statement ({added}): at least {excess} \
          characters or {} policies too many",
-        packed.len(),
-        packed.len() - room,
+        needed - room,
     );
     Error::new(Kind::Invalid, action, message)
         .remedy("Attach fewer additional_policies, or shorten the statements in policy_statement.")
@@ -148,6 +152,9 @@ impl Fill<'_> {
         if text == "ec2.amazonaws.com" && partition == "aws-cn" {
             return self.place.ec2_service().to_owned();
         }
+        if !text.contains("${") {
+            return text.to_owned();
+        }
         text.replace("${partition}", partition)
             .replace("${region}", region)
             .replace("${account}", account)
@@ -161,14 +168,29 @@ fn frame() -> usize {
     counted_length(&json!({"Version": "2012-10-17", "Statement": []}))
 }
 
+/// A statement with the characters that it takes in a document, the comma after it among them.
+struct Measured {
+    size: usize,
+    statement: Json,
+}
+
+impl Measured {
+    fn new(statement: Json) -> Self {
+        Measured { size: counted_length(&statement) + 1, statement }
+    }
+}
+
 /// First-fit decreasing: optimal for sizes like these, and each document keeps the statements' order.
 pub(super) fn pack(statements: Vec<Json>) -> Vec<Vec<Json>> {
+    pack_measured(statements.into_iter().map(Measured::new).collect())
+}
+
+fn pack_measured(statements: Vec<Measured>) -> Vec<Vec<Json>> {
     let frame = frame();
-    let mut sized: Vec<(usize, usize, Json)> =
-        statements.into_iter().enumerate().map(|(at, statement)| (counted_length(&statement) + 1, at, statement)).collect();
-    sized.sort_by_key(|(size, at, _)| (std::cmp::Reverse(*size), *at));
+    let mut sized: Vec<(usize, Measured)> = statements.into_iter().enumerate().collect();
+    sized.sort_by_key(|(at, statement)| (std::cmp::Reverse(statement.size), *at));
     let mut bins: Vec<(usize, Vec<(usize, Json)>)> = vec![];
-    for (size, at, statement) in sized {
+    for (at, Measured { size, statement }) in sized {
         match bins.iter_mut().find(|(used, _)| used + size <= DOCUMENT_LIMIT) {
             Some((used, bin)) => {
                 *used += size;
@@ -217,6 +239,11 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn the_built_in_statements_are_json() {
+        assert!(STATEMENTS.iter().all(|(_, statements)| !statements.is_empty()));
     }
 
     #[test]
