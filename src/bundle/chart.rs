@@ -189,7 +189,7 @@ pub async fn refuse(session: &Session, want: &Chart, live: &Observed, chart: &he
 
 /// Whether the CRDs need a look: they, or the chart's version, are not as they should be.
 fn applies_crds(want: &Chart, live: &Observed) -> bool {
-    want.manage_crds && (live.release.is_none() || !crd_differences(live).is_empty() || chart_changes(want, live))
+    want.manage_crds && (live.release.is_none() || changes_version(want, live) || !crd_differences(live).is_empty())
 }
 
 async fn namespace_exists(session: &Session, want: &Chart) -> Result<bool, Error> {
@@ -216,6 +216,11 @@ fn adopt_hint(address: &str) -> String {
     )
 }
 
+/// Whether an installed release becomes one of another version: its CRDs then go ahead of everything else.
+pub fn changes_version(want: &Chart, live: &Observed) -> bool {
+    live.release.as_ref().is_some_and(|release| release.current().chart_version() != want.version.to_string())
+}
+
 /// Applies the CRDs of a chart where they, or the chart's version, are not as they should be.
 ///
 /// # Errors
@@ -229,7 +234,7 @@ pub async fn apply_crds(session: &Session, want: &Chart, live: &Observed, chart:
     helm::apply_crds(&session.client, &crds, &want.namespace, want.adopt, session.auto_mode).await
 }
 
-/// Applies CRDs and chart; the release as it is afterwards.
+/// Applies CRDs, unless they went ahead, and chart; the release as it is afterwards.
 ///
 /// # Errors
 /// What the API server says.
@@ -245,7 +250,9 @@ pub async fn converge(
     if live.release.is_none() && want.create_namespace && !namespace_exists(session, want).await? {
         helm::live::namespace(&want.namespace).create(client).await?;
     }
-    apply_crds(session, want, live, &chart).await?;
+    if !changes_version(want, live) {
+        apply_crds(session, want, live, &chart).await?;
+    }
     match &live.release {
         Some(release) if differences(want, live)?.is_empty() => Ok(release.clone()),
         prior => {
@@ -273,10 +280,6 @@ pub async fn converge(
 /// What the API server says; not being ready in time is none.
 pub async fn wait(session: &Session, want: &Chart, release: &Release, deadline: std::time::Instant) -> Result<Readiness, Error> {
     helm::wait_ready(&session.client, release, if want.wait { deadline } else { std::time::Instant::now() }).await
-}
-
-fn chart_changes(want: &Chart, live: &Observed) -> bool {
-    live.release.as_ref().is_none_or(|release| release.current().chart_version() != want.version.to_string())
 }
 
 /// Uninstalls the release. CRDs stay, unless the arguments say otherwise and no object of theirs is left.

@@ -55,11 +55,7 @@ pub async fn require_oidc_provider(cx: &Context, desired: &Desired) -> Result<()
 /// What the API server says.
 pub async fn upgrade_crds(session: &Session, desired: &Desired, live: &Observed, source: &helm::Chart) -> Result<(), Error> {
     let (Some(want), Some(live)) = (&desired.chart, &live.chart) else { return Ok(()) };
-    let other = live.release.as_ref().is_some_and(|release| release.current().chart_version() != want.version.to_string());
-    match want.manage_crds && other {
-        true => chart::apply_crds(session, want, live, source).await,
-        false => Ok(()),
-    }
+    if chart::changes_version(want, live) { chart::apply_crds(session, want, live, source).await } else { Ok(()) }
 }
 
 /// Keeps the permissions that go for the time of the change, in policies of their own.
