@@ -6,7 +6,8 @@ use semver::Version;
 
 use super::arguments::Arguments;
 use super::chart::CRDS;
-use super::desired::{Desired, Place, desired};
+use super::desired::{Desired, Place};
+use super::found::Found;
 use super::observe::{ACCESS_ENTRY, IN_SYNC, INSTANCE_PROFILE, NOT_MANAGED, QUEUE};
 use crate::Error;
 use crate::tofu::convert;
@@ -97,23 +98,23 @@ pub fn update(prior: &Value, planned: &mut Value) {
 }
 
 /// Names of an existing bundle follow its arguments; where those did not change, they stay as they are.
-pub fn rename(block: &Block, prior: &Value, planned: &mut Value, place: &Place) {
+pub fn rename(block: &Block, prior: &Value, planned: &mut Value, place: &Place, found: &Found) {
     let changed = |arguments: &[&str]| arguments.iter().any(|argument| planned.attr(argument) != prior.attr(argument));
     // a cluster is the same one under its name and its ARN
     let names = FOLLOWING.iter().filter(|(_, arguments)| *arguments != ["cluster_name"] && changed(arguments)).map(|(name, _)| *name);
     let names: Vec<&str> = names.collect();
     let mut renamed = planned.clone();
     names.iter().for_each(|name| renamed.set(name, Value::unknown()));
-    set_names(block, &mut renamed, place);
+    set_names(block, &mut renamed, place, found);
     names.into_iter().for_each(|name| planned.set(name, renamed.attr(name).clone()));
 }
 
 /// Sets names and ARNs as far as they follow from what is known. `place` may lack account, region and partition (empty): then
 /// only the names follow.
-pub fn set_names(block: &Block, planned: &mut Value, place: &Place) {
+pub fn set_names(block: &Block, planned: &mut Value, place: &Place, found: &Found) {
     let version = planned.attr("version").as_str().and_then(|text| Version::parse(text.trim_start_matches('v')).ok());
     let version = version.unwrap_or(SOME_VERSION);
-    let Ok(desired) = desired(&arguments(block, planned), &version, place, &BTreeMap::new()) else { return };
+    let Ok(desired) = found.desired(&arguments(block, planned), &version, place, &BTreeMap::new()) else { return };
     for (name, value) in outputs(&desired) {
         let from = FOLLOWING.iter().find(|(following, _)| *following == name).map_or(&[][..], |(_, arguments)| arguments);
         let known = from.iter().all(|argument| planned.attr(argument).is_wholly_known());
@@ -127,7 +128,7 @@ pub fn set_names(block: &Block, planned: &mut Value, place: &Place) {
 }
 
 /// Why no such bundle can be, where the arguments that decide it are known: policies that IAM would not take, above all.
-pub fn refusal(block: &Block, planned: &Value, place: &Place) -> Option<Error> {
+pub fn refusal(block: &Block, planned: &Value, place: &Place, found: &Found) -> Option<Error> {
     let known = ["controller_role", "node_role", "interruption_queue"].iter().all(|name| planned.attr(name).is_wholly_known());
     let version = match planned.attr("version").as_str() {
         Some(text) => Version::parse(text.trim_start_matches('v')).ok()?,
@@ -138,7 +139,7 @@ pub fn refusal(block: &Block, planned: &Value, place: &Place) -> Option<Error> {
     if place.account.is_empty() {
         place = Place { partition: "aws".into(), region: "us-east-1".into(), account: "123456789012".into(), ..place };
     }
-    if known { desired(&arguments(block, planned), &version, &place, &BTreeMap::new()).err() } else { None }
+    if known { found.desired(&arguments(block, planned), &version, &place, &BTreeMap::new()).err() } else { None }
 }
 
 /// The computed attributes that follow from what a bundle should be.

@@ -1,8 +1,11 @@
 //! What Karpenter's controller may do, by its version: statements as data, filled in and packed into managed policies.
 
+use std::collections::BTreeSet;
+
 use semver::Version;
 use serde_json::{Value as Json, json};
 
+use super::documents::allowed;
 use super::place::Place;
 use crate::tofu::path::Path;
 use crate::{Error, Kind};
@@ -12,6 +15,9 @@ pub const DOCUMENT_LIMIT: usize = 6144;
 
 /// IAM's limit on managed policies attached to one role.
 pub const ATTACHED_LIMIT: usize = 10;
+
+/// What policies for Karpenter before 1.0 allowed besides.
+const FORMERLY: [&str; 1] = ["sqs:GetQueueAttributes"];
 
 /// The statements from a minor version of Karpenter's v1 on, until the next line. The last one also serves newer versions.
 const STATEMENTS: [(u64, &str); 8] = [
@@ -114,6 +120,16 @@ fn decrypt(place: &Place, key: &str) -> Json {
         None => statement["Resource"] = json!(place.regional_arn("kms", &format!("key/{key}"))),
     }
     statement
+}
+
+/// Whether a document allows something, and nothing that some version of the controller does not need: then the bundle's own
+/// statements can take its place.
+pub fn is_karpenters(document: &Json) -> bool {
+    let statements = |text| serde_json::from_str::<Json>(text).unwrap_or_default();
+    let known: BTreeSet<String> =
+        STATEMENTS.iter().filter_map(|(_, text)| allowed(&json!({"Statement": statements(text)}))).flatten().collect();
+    let may = |action: &String| known.contains(action) || FORMERLY.contains(&action.as_str());
+    allowed(document).is_some_and(|actions| !actions.is_empty() && actions.iter().all(may))
 }
 
 /// The length that IAM counts: everything but whitespace.
@@ -227,6 +243,14 @@ mod tests {
     #[test]
     fn without_a_queue_nothing_speaks_of_sqs() {
         assert!(!made("1.14.1", "demo", None)[0].to_string().contains("sqs:"));
+    }
+
+    #[test]
+    fn a_policy_that_allows_more_is_not_karpenters() {
+        assert!(made("1.0.8", "demo", Some("arn:aws:sqs:eu-central-1:123456789012:q")).iter().all(is_karpenters));
+        let allows = |action: &str| is_karpenters(&json!({"Statement": [{"Effect": "Allow", "Action": ["ec2:RunInstances", action]}]}));
+        assert!(allows("sqs:GetQueueAttributes") && !allows("kms:Decrypt") && !allows("ec2:*"));
+        assert!(!is_karpenters(&json!({"Statement": []})));
     }
 
     #[test]
