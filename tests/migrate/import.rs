@@ -119,7 +119,8 @@ fn eksctls_objects_become_hcl_that_plans_only_what_is_missing() {
     let (lab, _turn) = lab();
     makers::eksctl(lab);
     let values = "settings.clusterName=my-cluster,settings.interruptionQueue=my-cluster,serviceAccount.name=karpenter,replicas=1";
-    makers::install(lab, "kube-system", "karpenter", "karpenter", &["--set", values]);
+    let annotation = format!("serviceAccount.annotations.eks\\.amazonaws\\.com/role-arn={}", makers::EKSCTL_ROLE);
+    makers::install(lab, "kube-system", "karpenter", "karpenter", &["--set", values, "--set", &annotation]);
     makers::class_and_pool(lab, "role: KarpenterNodeRole-my-cluster");
     let found = names(lab, &EVERY);
 
@@ -130,14 +131,20 @@ fn eksctls_objects_become_hcl_that_plans_only_what_is_missing() {
     for n in 1..=4 {
         assert!(lines.contains(&documents(n)), "{lines:#?}");
     }
-    assert!(!lines.iter().any(|line| line.starts_with("chart") && line.contains("values")), "{lines:#?}");
+    assert!(lines.contains(&format!("controller_role = {OWNER}")), "{lines:#?}");
+    assert!(!lines.iter().any(|line| line.starts_with("chart")), "{lines:#?}");
     let generated = std::fs::read_to_string(tofu.dir().join("generated.tf")).unwrap();
     assert!(generated.contains("replicas: 1"), "{generated}");
+    // the role stays one for the service account; the bundle itself says so to the chart
+    assert_eq!(plan.change(ADDRESS)["after"]["credentials"], "irsa");
+    assert!(generated.contains("\"irsa\"") && !generated.contains("role-arn"), "{generated}");
     tofu.apply().ok();
     tofu.plan().empty();
     let made: Vec<String> = names(lab, &EVERY).into_iter().filter(|name| !found.contains(name)).collect();
     assert_eq!(made, ["rule my-cluster-karpenter-capacity-reservation-interruption"]);
     assert_eq!(lab.kubectl(&["-n", "kube-system", "get", "deployment", "karpenter"])["spec"]["replicas"], 1);
+    let account = lab.kubectl(&["-n", "kube-system", "get", "serviceaccount", "karpenter"]);
+    assert_eq!(account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"], makers::EKSCTL_ROLE);
     // each statement is in one of the four policies
     let statements = lab.boto3(
         "

@@ -62,18 +62,23 @@ pub fn eks_module(lab: &Lab) {
     );
 }
 
-/// What eksctl's users make with Karpenter's getting-started guide: a CloudFormation stack with five policies, IAM roles for service accounts
-/// exchanged for Pod Identity.
+/// The role that [`eksctl`] makes.
+pub const EKSCTL_ROLE: &str = "arn:aws:iam::123456789012:role/KarpenterControllerRole-my-cluster";
+
+/// What eksctl's users made with Karpenter's getting-started guide: a CloudFormation stack with four policies, and the controller's role as
+/// an IAM role for its service account, which the chart's values name ([`EKSCTL_ROLE`]).
 pub fn eksctl(lab: &Lab) {
     make(
         lab,
         "
         node, role = f'KarpenterNodeRole-{cluster}', f'KarpenterControllerRole-{cluster}'
-        arn = iam.create_role(RoleName=role, AssumeRolePolicyDocument=pods_trust)['Role']['Arn']
+        issuer = eks.describe_cluster(name=cluster)['cluster']['identity']['oidc']['issuer'].removeprefix('https://')
+        iam.create_role(RoleName=role, AssumeRolePolicyDocument=trust({
+            'Effect': 'Allow', 'Principal': {'Federated': f'arn:aws:iam::{account}:oidc-provider/{issuer}'}, 'Action': 'sts:AssumeRoleWithWebIdentity',
+            'Condition': {'StringEquals': {f'{issuer}:aud': 'sts.amazonaws.com', f'{issuer}:sub': 'system:serviceaccount:kube-system:karpenter'}}}))
         for name, statement in zip(('NodeLifecycle', 'ResourceDiscovery', 'Interruption', 'IAMIntegration'), permissions(cluster, node)):
             policy(f'KarpenterController{name}Policy-{cluster}', [statement], role)
         node_role(node)
-        eks.create_pod_identity_association(clusterName=cluster, namespace='kube-system', serviceAccount='karpenter', roleArn=arn)
         target = queue(cluster)
         for at, (name, source, kind) in enumerate(EVENTS): rule(f'Karpenter-{cluster}-{name}Rule-{at}ABCDEFGHIJKL', [source], [kind], target)",
     );
