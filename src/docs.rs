@@ -46,6 +46,21 @@ const OF_CLASSES: [Section; 2] = [
     ),
 ];
 
+/// What a user must know before importing a bundle.
+const BUNDLE_IMPORT: &str = "\
+The id is the name or the ARN of the EKS cluster. Importing changes nothing.
+
+What exists is found wherever it came from, the EKS module, eksctl, helm or a person: the controller's Deployment leads to the release, the
+service account and the queue, the service account's association or annotation to the controller's role, the queue to its rules, node
+classes and access entries to the node role. Names that are not the bundle's own are kept as long as the configuration names no others, also
+when it is empty. Values of the release, a queue's encryption, a permissions boundary, the longest session and roles of further node classes
+become arguments; `tofu plan -generate-config-out=FILE` writes them down. A release's values may hold secrets: what was given as `set_sensitive`
+comes back among `values`.
+
+The first apply adds the owner tag to what was found, and from then on a destroy removes it. Left alone for good are a node role with its
+access entry, unless they carry the owner tag at the import, and policies on the controller's role that allow more than Karpenter needs.
+The guide [From the EKS module and helm_release](../guides/migrating.md) shows the whole way.";
+
 const INTRODUCTION: &str = r#"terraform {
   required_providers {
     karpenter = { source = "karpenter-tofu/karpenter" }
@@ -54,13 +69,22 @@ const INTRODUCTION: &str = r#"terraform {
 
 "#;
 
+/// Guides that are written by hand and run by the tests, by their paths below `docs/`.
+const GUIDES: [(&str, &str); 2] = [
+    ("guides/migrating.md", include_str!("../docs/guides/migrating.md")),
+    ("guides/upgrading.md", include_str!("../docs/guides/upgrading.md")),
+];
+
 /// Every page, by its path below `docs/`.
 pub fn pages() -> Vec<(String, String)> {
     let provider = Provider::new();
     let example = format!("{INTRODUCTION}{}", block(SEED_STACK, "provider \"karpenter\""));
     let plain = Page { title: "karpenter provider", example: &example, sections: &[], product: "Karpenter", made: "nodes", import: "" };
-    let index = page(&plain, provider.schema()) + &table::markdown();
-    let mut pages = vec![("index.md".to_owned(), index), ("guides/permissions.md".to_owned(), permissions::page())];
+    let mut guides: Vec<(String, String)> = GUIDES.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+    guides.push(("guides/permissions.md".to_owned(), permissions::page()));
+    let index = page(&plain, provider.schema()) + &table::markdown() + &listed(&guides);
+    let mut pages = vec![("index.md".to_owned(), index)];
+    pages.append(&mut guides);
     for resource in provider.resources() {
         let name = resource.type_name();
         let example = block(SEED_STACK, &format!("resource \"{name}\""));
@@ -84,10 +108,27 @@ pub fn write(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Names of the pages below a directory that are missing or not as [`write`] would write them.
+/// Names of the pages below a directory that are missing or not as [`write`] would write them, and of guides there that the index does
+/// not list.
 pub fn stale(directory: &Path) -> Vec<String> {
     let differs = |(name, text): &(String, String)| std::fs::read_to_string(directory.join(name)).map_or(true, |found| found != *text);
-    pages().into_iter().filter(differs).map(|(name, _)| name).collect()
+    let (stale, fresh): (Vec<_>, Vec<_>) = pages().into_iter().partition(differs);
+    let mut stale: Vec<String> = stale.into_iter().map(|(name, _)| name).collect();
+    let present = std::fs::read_dir(directory.join("guides")).into_iter().flatten().flatten();
+    let present = present.map(|file| format!("guides/{}", file.file_name().to_string_lossy()));
+    let unlisted: Vec<String> = present.filter(|name| !stale.contains(name) && !fresh.iter().any(|(page, _)| page == name)).collect();
+    stale.extend(unlisted);
+    stale
+}
+
+/// The index' section about the guides, from what they say of themselves.
+fn listed(guides: &[(String, String)]) -> String {
+    let mut text = "\n## Guides\n\n".to_owned();
+    for (name, guide) in guides {
+        let after = |mark: &str| guide.split_once(mark).and_then(|(_, rest)| rest.lines().next()).unwrap_or_default().trim();
+        let _ = writeln!(text, "- [{}]({name}): {}", after("page_title:").trim_matches('"'), after("description: |-\n"));
+    }
+    text
 }
 
 /// The first block of a configuration that starts so.
@@ -113,10 +154,14 @@ fn sections(type_name: &str) -> Vec<(&'static str, String)> {
 
 fn import(type_name: &str) -> String {
     let (says, id, identity) = match type_name {
-        "karpenter_bundle" => ("The id is the name of the EKS cluster.", "my-cluster", ""),
-        _ => ("The id is the object's name, or `CLUSTER/NAME` for another cluster than the provider's.", "default", ", name = \"default\""),
+        "karpenter_bundle" => (BUNDLE_IMPORT, "my-cluster", ""),
+        _ => (
+            "The id is the object's name, or `CLUSTER/NAME` for another cluster than the provider's. Importing changes nothing.",
+            "default",
+            ", name = \"default\"",
+        ),
     };
-    let mut text = format!("{says} Importing changes nothing.\n\n```hcl\nimport {{\n  to = {type_name}.this\n  id = {id:?}\n}}\n```\n\n");
+    let mut text = format!("{says}\n\n```hcl\nimport {{\n  to = {type_name}.this\n  id = {id:?}\n}}\n```\n\n");
     text.push_str("Clients that know resource identity (from 1.12 on) take that, too:\n\n");
     let arn = "arn:aws:eks:eu-west-1:123456789012:cluster/my-cluster";
     let _ = write!(text, "```hcl\nimport {{\n  to       = {type_name}.this\n  identity = {{ cluster_arn = {arn:?}{identity} }}\n}}\n```\n");
@@ -145,6 +190,19 @@ moved {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_index_lists_every_guide_and_a_guide_that_it_does_not_list_is_stale() {
+        let (directory, (_, index)) = (tempfile::tempdir().unwrap(), pages().swap_remove(0));
+        for (name, guide) in pages().iter().filter(|(name, _)| name.starts_with("guides/")) {
+            let title = guide.split_once("\n# ").unwrap().1.lines().next().unwrap();
+            assert!(index.contains(&format!("- [{title}]({name}): ")), "{title} is not in:\n{index}");
+        }
+        write(directory.path()).unwrap();
+        assert_eq!(stale(directory.path()), [""; 0]);
+        std::fs::write(directory.path().join("guides/forgotten.md"), "").unwrap();
+        assert_eq!(stale(directory.path()), ["guides/forgotten.md"]);
+    }
 
     #[test]
     fn every_resource_has_a_page_with_an_example() {

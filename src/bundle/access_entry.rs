@@ -9,7 +9,7 @@ use crate::aws::error::from_sdk;
 use crate::{Error, Kind};
 
 /// What nodes on EC2 with Linux need; it also grants their groups.
-const TYPE: &str = "EC2_LINUX";
+pub const TYPE: &str = "EC2_LINUX";
 
 /// An access entry as it is.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -49,6 +49,22 @@ pub async fn observe(aws: &Clients, cluster: &str, want: &Association, known: Op
     }
 }
 
+/// The namespaces in which a service account of that name has an association.
+///
+/// # Errors
+/// What EKS says.
+pub async fn namespaces(aws: &Clients, cluster: &str, service_account: &str) -> Result<Vec<String>, Error> {
+    let mut pages =
+        aws.eks.list_pod_identity_associations().cluster_name(cluster).service_account(service_account).into_paginator().items().send();
+    let mut namespaces = vec![];
+    while let Some(found) = pages.next().await {
+        let found = found.map_err(|e| from_sdk(format!("eks:ListPodIdentityAssociations {cluster}"), e))?;
+        // asked for, and yet not what every emulator filters by
+        namespaces.extend(found.namespace.filter(|_| found.service_account.as_deref() == Some(service_account)));
+    }
+    Ok(namespaces)
+}
+
 async fn describe(aws: &Clients, cluster: &str, id: &str) -> Result<Option<Observed>, Error> {
     let sent = aws.eks.describe_pod_identity_association().cluster_name(cluster).association_id(id);
     let found = match sent.send().await.map_err(|e| from_sdk(format!("eks:DescribePodIdentityAssociation {id}"), e)) {

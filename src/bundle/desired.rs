@@ -3,7 +3,8 @@
 mod events;
 mod roles;
 
-pub(super) use roles::interim_policy;
+pub(super) use events::DATA_KEY_REUSE;
+pub(super) use roles::{SESSION, interim_policy};
 
 use std::collections::BTreeMap;
 

@@ -34,7 +34,7 @@ const EVENTS: [(&str, &str, &str, u64); 5] = [
 ];
 
 /// What all names of a cluster's rules start with where the arguments do not say.
-fn name_prefix(place: &Place) -> String {
+pub fn name_prefix(place: &Place) -> String {
     let longest = EVENTS.iter().map(|(_, _, key, _)| key.len()).max().unwrap_or_default();
     within(ROLE_LIMIT - longest, &place.cluster, "-karpenter-")
 }
@@ -58,11 +58,14 @@ pub fn rules(version: &Version, place: &Place, queue_arn: &str, prefix: Option<&
         .collect()
 }
 
-/// What the names of all these rules start with; `None` without rules.
+/// What the names of all these rules start with, apart from those that an import found and that are named otherwise; `None` where all are.
 pub fn common_prefix(rules: &[Rule]) -> Option<&str> {
-    let rule = rules.first()?;
-    let (_, key) = rule.key.split_once('_')?;
-    rule.name.get(..rule.name.len().checked_sub(key.len())?)
+    rules.iter().find_map(|rule| prefix_of(&rule.key, &rule.name))
+}
+
+/// The prefix with which [`rules`] would give the rule of that key that name; `None` where no prefix does.
+pub fn prefix_of<'a>(key: &str, name: &'a str) -> Option<&'a str> {
+    name.strip_suffix(&key.strip_prefix("rule_")?.replace('_', "-"))
 }
 
 #[cfg(test)]
@@ -85,5 +88,14 @@ mod tests {
         let rules = rules(&Version::new(1, 14, 1), &place, "q", Some("Karpenter"));
         assert_eq!(rules[0].name, "Karpenterhealth-event");
         assert_eq!(common_prefix(&rules), Some("Karpenter"));
+    }
+
+    #[test]
+    fn a_rule_of_another_name_has_no_part_in_the_prefix() {
+        let place = Place::of_arn("arn:aws:eks:us-east-1:123456789012:cluster/demo").unwrap();
+        let mut rules = rules(&Version::new(1, 14, 1), &place, "q", None);
+        rules[0].name = "KarpenterHealthEvent-1".into();
+        assert_eq!(common_prefix(&rules), Some("demo-karpenter-"));
+        assert_eq!(common_prefix(&rules[..1]), None);
     }
 }

@@ -77,13 +77,23 @@ async fn until_gone(client: &kube::Client, kinds: &[ApiResource], deadline: Inst
     }
 }
 
-/// The roles that node classes name.
+/// Whom nodes are, as node classes say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identities {
+    /// Names of roles.
+    pub roles: BTreeSet<String>,
+    /// Names of instance profiles.
+    pub profiles: BTreeSet<String>,
+}
+
+/// The roles and instance profiles that node classes name.
 ///
 /// # Errors
 /// What the API server says.
-pub async fn roles(client: &kube::Client, deadline: Instant) -> Result<BTreeSet<String>, Error> {
+pub async fn identities(client: &kube::Client, deadline: Instant) -> Result<Identities, Error> {
     let classes = of_ours(client, &classes(), deadline).await?;
-    Ok(classes.iter().filter_map(|class| class.data["spec"]["role"].as_str().map(str::to_owned)).collect())
+    let named = |key: &str| classes.iter().filter_map(|class| class.data["spec"][key].as_str().map(str::to_owned)).collect();
+    Ok(Identities { roles: named("role"), profiles: named("instanceProfile") })
 }
 
 /// EC2 instances of the claims.

@@ -6,7 +6,8 @@ use semver::Version;
 
 use super::arguments::Arguments;
 use super::chart::CRDS;
-use super::desired::{Desired, Place, desired};
+use super::desired::{Desired, Place};
+use super::found::Found;
 use super::observe::{ACCESS_ENTRY, IN_SYNC, INSTANCE_PROFILE, NOT_MANAGED, QUEUE};
 use crate::Error;
 use crate::tofu::convert;
@@ -96,52 +97,50 @@ pub fn update(prior: &Value, planned: &mut Value) {
     }
 }
 
-/// Names of an existing bundle follow its arguments; where those did not change, they stay as they are.
-pub fn rename(block: &Block, prior: &Value, planned: &mut Value, place: &Place) {
-    let changed = |arguments: &[&str]| arguments.iter().any(|argument| planned.attr(argument) != prior.attr(argument));
-    // a cluster is the same one under its name and its ARN
-    let names = FOLLOWING.iter().filter(|(_, arguments)| *arguments != ["cluster_name"] && changed(arguments)).map(|(name, _)| *name);
-    let names: Vec<&str> = names.collect();
-    if names.is_empty() {
-        return;
-    }
-    let mut renamed = planned.clone();
-    names.iter().for_each(|name| renamed.set(name, Value::unknown()));
-    set_names(block, &mut renamed, place);
-    names.into_iter().for_each(|name| planned.set(name, renamed.attr(name).clone()));
-}
-
-/// Sets names and ARNs as far as they follow from what is known. `place` may lack account, region and partition (empty): then
-/// only the names follow.
-pub fn set_names(block: &Block, planned: &mut Value, place: &Place) {
+/// What a plan asks for, as far as it is known yet; `place` may lack account, region and partition (empty).
+///
+/// # Errors
+/// As [`Found::desired`].
+pub fn wanted(block: &Block, planned: &Value, place: &Place, found: &Found) -> Result<Desired, Error> {
     let version = planned.attr("version").as_str().and_then(|text| Version::parse(text.trim_start_matches('v')).ok());
-    let version = version.unwrap_or(SOME_VERSION);
-    let Ok(desired) = desired(&arguments(block, planned), &version, place, &BTreeMap::new()) else { return };
-    for (name, value) in outputs(&desired) {
-        let from = FOLLOWING.iter().find(|(following, _)| *following == name).map_or(&[][..], |(_, arguments)| arguments);
-        let known = from.iter().all(|argument| planned.attr(argument).is_wholly_known());
-        if known && (!place.account.is_empty() || name.ends_with("_name")) {
-            planned.set(name, value);
-        }
-    }
-    if desired.queue.is_none() && planned.attr("interruption_queue").is_wholly_known() {
-        planned.set("queue_url", Value::Null);
-    }
-}
-
-/// Why no such bundle can be, where the arguments that decide it are known: policies that IAM would not take, above all.
-pub fn refusal(block: &Block, planned: &Value, place: &Place) -> Option<Error> {
-    let known = ["controller_role", "node_role", "interruption_queue"].iter().all(|name| planned.attr(name).is_wholly_known());
-    let version = match planned.attr("version").as_str() {
-        Some(text) => Version::parse(text.trim_start_matches('v')).ok()?,
-        None => SOME_VERSION,
-    };
     // an account that is not known yet is as long as any
     let mut place = place.clone();
     if place.account.is_empty() {
         place = Place { partition: "aws".into(), region: "us-east-1".into(), account: "123456789012".into(), ..place };
     }
-    if known { desired(&arguments(block, planned), &version, &place, &BTreeMap::new()).err() } else { None }
+    found.desired(&arguments(block, planned), &version.unwrap_or(SOME_VERSION), &place, &BTreeMap::new())
+}
+
+/// Names of an existing bundle follow its arguments; where those did not change, they stay as they are.
+pub fn rename(prior: &Value, planned: &mut Value, wanted: &Desired) {
+    let changed = |arguments: &[&str]| arguments.iter().any(|argument| planned.attr(argument) != prior.attr(argument));
+    // a cluster is the same one under its name and its ARN
+    let names = FOLLOWING.iter().filter(|(_, arguments)| *arguments != ["cluster_name"] && changed(arguments)).map(|(name, _)| *name);
+    let names: Vec<&str> = names.collect();
+    let mut renamed = planned.clone();
+    names.iter().for_each(|name| renamed.set(name, Value::unknown()));
+    set_names(&mut renamed, wanted, true);
+    names.into_iter().for_each(|name| planned.set(name, renamed.attr(name).clone()));
+}
+
+/// Sets names and ARNs as far as they follow from what is known: ARNs where the `account` is.
+pub fn set_names(planned: &mut Value, wanted: &Desired, account: bool) {
+    for (name, value) in outputs(wanted) {
+        let from = FOLLOWING.iter().find(|(following, _)| *following == name).map_or(&[][..], |(_, arguments)| arguments);
+        let known = from.iter().all(|argument| planned.attr(argument).is_wholly_known());
+        if known && (account || name.ends_with("_name")) {
+            planned.set(name, value);
+        }
+    }
+    if wanted.queue.is_none() && planned.attr("interruption_queue").is_wholly_known() {
+        planned.set("queue_url", Value::Null);
+    }
+}
+
+/// Whether the arguments are known that decide whether there can be such a bundle: whether IAM takes its policies, above all.
+pub fn decides(planned: &Value) -> bool {
+    let version = planned.attr("version").as_str().is_none_or(|text| Version::parse(text.trim_start_matches('v')).is_ok());
+    version && ["controller_role", "node_role", "interruption_queue"].iter().all(|name| planned.attr(name).is_wholly_known())
 }
 
 /// The computed attributes that follow from what a bundle should be.

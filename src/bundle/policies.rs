@@ -1,10 +1,12 @@
 //! What Karpenter's controller may do, by its version: statements as data, filled in and packed into managed policies.
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use semver::Version;
 use serde_json::{Value as Json, json};
 
+use super::documents::allowed;
 use super::place::Place;
 use crate::tofu::path::Path;
 use crate::{Error, Kind};
@@ -14,10 +16,6 @@ pub const DOCUMENT_LIMIT: usize = 6144;
 
 /// IAM's limit on managed policies attached to one role.
 pub const ATTACHED_LIMIT: usize = 10;
-
-static STATEMENTS: LazyLock<Vec<(u64, Vec<Json>)>> = LazyLock::new(|| {
-    TEXTS.iter().map(|(from, text)| (*from, serde_json::from_str(text).unwrap_or_default())).collect() // a test reads them all
-});
 
 /// The statements from a minor version of Karpenter's v1 on, until the next line. The last one also serves newer versions.
 const TEXTS: [(u64, &str); 8] = [
@@ -30,6 +28,13 @@ const TEXTS: [(u64, &str); 8] = [
     (12, include_str!("policies/1.12.json")),
     (13, include_str!("policies/1.13-1.14.json")),
 ];
+
+static STATEMENTS: LazyLock<Vec<(u64, Vec<Json>)>> = LazyLock::new(|| {
+    TEXTS.iter().map(|(from, text)| (*from, serde_json::from_str(text).unwrap_or_default())).collect() // a test reads them all
+});
+
+/// What policies for Karpenter before 1.0 allowed besides.
+const FORMERLY: [&str; 1] = ["sqs:GetQueueAttributes"];
 
 /// Newest minor version of Karpenter's v1 that the statements were read off.
 pub const NEWEST_MINOR: u64 = 14;
@@ -118,6 +123,15 @@ fn decrypt(place: &Place, key: &str) -> Json {
         None => statement["Resource"] = json!(place.regional_arn("kms", &format!("key/{key}"))),
     }
     statement
+}
+
+/// Whether a document allows something, and nothing that some version of the controller does not need: then the bundle's own
+/// statements can take its place.
+pub fn is_karpenters(document: &Json) -> bool {
+    let known: BTreeSet<String> =
+        STATEMENTS.iter().filter_map(|(_, statements)| allowed(&json!({"Statement": statements}))).flatten().collect();
+    let may = |action: &String| known.contains(action) || FORMERLY.contains(&action.as_str());
+    allowed(document).is_some_and(|actions| !actions.is_empty() && actions.iter().all(may))
 }
 
 /// The length that IAM counts: everything but whitespace.
@@ -254,6 +268,14 @@ mod tests {
     #[test]
     fn without_a_queue_nothing_speaks_of_sqs() {
         assert!(!made("1.14.1", "demo", None)[0].to_string().contains("sqs:"));
+    }
+
+    #[test]
+    fn a_policy_that_allows_more_is_not_karpenters() {
+        assert!(made("1.0.8", "demo", Some("arn:aws:sqs:eu-central-1:123456789012:q")).iter().all(is_karpenters));
+        let allows = |action: &str| is_karpenters(&json!({"Statement": [{"Effect": "Allow", "Action": ["ec2:RunInstances", action]}]}));
+        assert!(allows("sqs:GetQueueAttributes") && !allows("kms:Decrypt") && !allows("ec2:*"));
+        assert!(!is_karpenters(&json!({"Statement": []})));
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::found::Found;
+
 /// Stored as JSON in the resource's private data.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -22,6 +24,8 @@ pub struct Record {
     pub set: BTreeSet<String>,
     /// Those that the configuration sets which is being planned or applied.
     pub planned: Option<BTreeSet<String>>,
+    /// What an import found.
+    pub found: Found,
     /// Whether a create ever came to its end.
     pub complete: bool,
     /// Namespace and name of the Helm release whose state was moved here, until the next read finds the rest of the bundle.

@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 
 use super::context::Context;
 use super::events::{Rule, TARGET_ID, common_prefix};
+use super::statement;
 use crate::aws::error::from_sdk;
 use crate::{Error, Kind};
 
@@ -24,35 +25,34 @@ pub struct Observed {
     pub tags: BTreeMap<String, String>,
 }
 
-/// The wanted rules that exist, by name: one call where there are none, and a call for the tags of each.
+/// The wanted rules that exist, by name: a call for those of the common prefix, one for each of another name, which an import found, and
+/// one for the tags of each.
 ///
 /// # Errors
 /// What EventBridge says.
 pub async fn observe(cx: &Context, wanted: &[Rule], queue_arn: Option<&str>) -> Result<BTreeMap<String, Observed>, Error> {
-    let Some(prefix) = common_prefix(wanted) else { return Ok(BTreeMap::new()) };
-    let bus = &cx.aws.eventbridge;
-    let mut rules = vec![];
-    let mut token = None;
-    loop {
-        let sent = bus.list_rules().name_prefix(prefix).set_next_token(token);
-        let answer = sent.send().await.map_err(|e| from_sdk(format!("events:ListRules {prefix}*"), e))?;
-        // a short prefix may be others', too
-        let ours = |rule: &aws_sdk_eventbridge::types::Rule| wanted.iter().any(|want| rule.name.as_ref() == Some(&want.name));
-        rules.extend(answer.rules.unwrap_or_default().into_iter().filter(ours));
-        token = answer.next_token;
-        if token.is_none() {
-            break;
+    let prefix = common_prefix(wanted);
+    let is_prefixed = |rule: &&Rule| prefix.is_some_and(|prefix| rule.name.starts_with(prefix));
+    let listed = async {
+        match prefix {
+            Some(prefix) => named(cx, prefix).await,
+            None => Ok(vec![]),
         }
-    }
+    };
+    let others: Vec<_> = wanted.iter().filter(|rule| !is_prefixed(rule)).map(|rule| find(cx, &rule.name)).collect();
+    let (mut rules, others) = futures::try_join!(listed, try_join_all(others))?;
+    // a short prefix may be others', too
+    rules.retain(|rule| wanted.iter().any(|want| rule.name.as_ref() == Some(&want.name)));
+    rules.extend(others.into_iter().flatten());
     if rules.is_empty() {
         return Ok(BTreeMap::new());
     }
     let tags: Vec<_> = rules.iter().map(|rule| tags_of(cx, rule.arn.as_deref().unwrap_or_default())).collect();
     let feeding = async {
-        let Some(arn) = queue_arn else { return Ok(BTreeSet::new()) };
-        let answer = bus.list_rule_names_by_target().target_arn(arn).send().await;
-        let answer = answer.map_err(|e| from_sdk(format!("events:ListRuleNamesByTarget {arn}"), e))?;
-        Ok(answer.rule_names.unwrap_or_default().into_iter().collect::<BTreeSet<_>>())
+        match queue_arn {
+            Some(arn) => feeding(cx, arn).await,
+            None => Ok(BTreeSet::new()),
+        }
     };
     let (tags, feeding) = futures::try_join!(try_join_all(tags), feeding)?;
     let observed = rules.into_iter().zip(tags).map(|(rule, tags)| {
@@ -66,6 +66,59 @@ pub async fn observe(cx: &Context, wanted: &[Rule], queue_arn: Option<&str>) -> 
         (name, rule)
     });
     Ok(observed.collect())
+}
+
+/// The rules whose names start so.
+async fn named(cx: &Context, prefix: &str) -> Result<Vec<aws_sdk_eventbridge::types::Rule>, Error> {
+    let mut rules = vec![];
+    let mut token = None;
+    loop {
+        let sent = cx.aws.eventbridge.list_rules().name_prefix(prefix).set_next_token(token);
+        let answer = sent.send().await.map_err(|e| from_sdk(format!("events:ListRules {prefix}*"), e))?;
+        rules.extend(answer.rules.unwrap_or_default());
+        token = answer.next_token;
+        if token.is_none() {
+            return Ok(rules);
+        }
+    }
+}
+
+/// The rule of that name, or `None` where there is none.
+///
+/// # Errors
+/// Any error but absence.
+pub async fn find(cx: &Context, name: &str) -> Result<Option<aws_sdk_eventbridge::types::Rule>, Error> {
+    let answer = cx.aws.eventbridge.describe_rule().name(name).send().await;
+    match answer.map_err(|e| from_sdk(format!("events:DescribeRule {name}"), e)) {
+        Ok(found) => Ok(Some(
+            aws_sdk_eventbridge::types::Rule::builder()
+                .set_name(found.name)
+                .set_arn(found.arn)
+                .set_event_pattern(found.event_pattern)
+                .set_state(found.state)
+                .build(),
+        )),
+        Err(error) if error.kind == Kind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Names of the rules that have the queue as a target.
+///
+/// # Errors
+/// What EventBridge says.
+pub async fn feeding(cx: &Context, queue_arn: &str) -> Result<BTreeSet<String>, Error> {
+    let mut names = BTreeSet::new();
+    let mut token = None;
+    loop {
+        let sent = cx.aws.eventbridge.list_rule_names_by_target().target_arn(queue_arn).set_next_token(token);
+        let answer = sent.send().await.map_err(|e| from_sdk(format!("events:ListRuleNamesByTarget {queue_arn}"), e))?;
+        names.extend(answer.rule_names.unwrap_or_default());
+        token = answer.next_token;
+        if token.is_none() {
+            return Ok(names);
+        }
+    }
 }
 
 async fn tags_of(cx: &Context, arn: &str) -> Result<BTreeMap<String, String>, Error> {
@@ -89,7 +142,7 @@ async fn tags_of(cx: &Context, arn: &str) -> Result<BTreeMap<String, String>, Er
 /// How a rule differs from what the bundle wants.
 pub fn differences(cx: &Context, want: &Rule, live: &Observed) -> Vec<String> {
     let mut found = vec![];
-    if live.pattern != want.pattern {
+    if !statement::same(&live.pattern, &want.pattern) {
         found.push("event_pattern differs".to_owned());
     }
     if !live.enabled {
@@ -108,7 +161,7 @@ pub fn differences(cx: &Context, want: &Rule, live: &Observed) -> Vec<String> {
 /// What EventBridge says.
 pub async fn converge(cx: &Context, want: &Rule, live: Option<&Observed>) -> Result<(), Error> {
     let bus = &cx.aws.eventbridge;
-    if live.is_none_or(|live| live.pattern != want.pattern || !live.enabled) {
+    if live.is_none_or(|live| !statement::same(&live.pattern, &want.pattern) || !live.enabled) {
         let sent = bus.put_rule().name(&want.name).event_pattern(want.pattern.to_string()).state(RuleState::Enabled);
         // EventBridge ignores tags of a rule that exists.
         let sent = match live {

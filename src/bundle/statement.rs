@@ -120,28 +120,40 @@ fn one_or_many(texts: &[String]) -> Json {
     }
 }
 
-/// Whether two policy documents say the same: IAM may answer a list where one text was sent, and principals in another order.
+/// Whether two documents say the same, however they are written: policies, trust policies, event patterns. Ids are names only, lists
+/// have no order, one value stands for a list of it, and a condition's booleans and numbers are texts.
 pub fn same(a: &Json, b: &Json) -> bool {
-    normal(a) == normal(b)
+    a == b || canonical(a) == canonical(b)
 }
 
-/// Lists of one as their element, other lists of texts in order.
-fn normal(json: &Json) -> Json {
-    match json {
-        Json::Array(items) => match items.as_slice() {
-            [one] => normal(one),
-            many => {
-                let mut many: Vec<Json> = many.iter().map(normal).collect();
-                if many.iter().all(Json::is_string) {
-                    many.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
-                    many.dedup();
-                }
-                Json::Array(many)
-            }
-        },
-        Json::Object(entries) => entries.iter().map(|(key, value)| (key.clone(), normal(value))).collect(),
-        other => other.clone(),
+fn canonical(value: &Json) -> Json {
+    match value {
+        Json::Object(entries) => {
+            let said = entries.iter().filter(|(key, _)| *key != "Sid" && *key != "Id");
+            said.map(|(key, value)| (key.clone(), entry(key, value))).collect()
+        }
+        Json::Bool(_) | Json::Number(_) => Json::String(value.to_string()),
+        Json::Array(_) => list(value),
+        Json::String(_) | Json::Null => value.clone(),
     }
+}
+
+fn entry(key: &str, value: &Json) -> Json {
+    match value {
+        Json::String(all) if key == "Principal" && all == "*" => json!({"AWS": ["*"]}),
+        Json::Object(_) if key != "Statement" => canonical(value),
+        value => list(value),
+    }
+}
+
+fn list(value: &Json) -> Json {
+    let mut items: Vec<Json> = match value {
+        Json::Array(items) => items.iter().map(canonical).collect(),
+        one => vec![canonical(one)],
+    };
+    items.sort_by_key(Json::to_string);
+    items.dedup();
+    Json::Array(items)
 }
 
 #[cfg(test)]
@@ -183,5 +195,27 @@ mod tests {
         let sent = json!({"Statement": [{"Action": ["a", "b"], "Resource": "r"}]});
         assert!(same(&sent, &json!({"Statement": {"Action": ["b", "a"], "Resource": ["r"]}})));
         assert!(!same(&sent, &json!({"Statement": [{"Action": ["a"], "Resource": "r"}]})));
+    }
+
+    #[test]
+    fn names_order_and_lists_of_one_do_not_matter() {
+        let ours = json!({"Version": "2012-10-17", "Statement": [
+            {"Sid": "A", "Effect": "Allow", "Principal": {"Service": ["events.amazonaws.com", "sqs.amazonaws.com"]}, "Action": "sqs:SendMessage"},
+            {"Effect": "Deny", "Principal": "*", "Action": "sqs:*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}},
+        ]});
+        let theirs = json!({"Id": "x", "Version": "2012-10-17", "Statement": [
+            {"Sid": "DenyHTTP", "Effect": "Deny", "Principal": {"AWS": "*"}, "Action": ["sqs:*"], "Condition": {"Bool": {"aws:SecureTransport": false}}},
+            {"Effect": "Allow", "Principal": {"Service": ["sqs.amazonaws.com", "events.amazonaws.com"]}, "Action": ["sqs:SendMessage"]},
+        ]});
+        assert!(same(&ours, &theirs));
+        let mut other = theirs.clone();
+        other["Statement"][0]["Condition"]["Bool"]["aws:SecureTransport"] = json!(true);
+        assert!(!same(&ours, &other));
+    }
+
+    #[test]
+    fn a_single_statement_is_a_list_of_one() {
+        assert!(same(&json!({"Statement": {"Effect": "Allow"}}), &json!({"Statement": [{"Sid": "x", "Effect": "Allow"}]})));
+        assert!(!same(&Json::Null, &json!({"Statement": []})));
     }
 }

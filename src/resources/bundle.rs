@@ -6,10 +6,12 @@ use std::sync::Arc;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
+use super::bundle_import::RELEASE;
 use super::formats::FORMATS;
 use super::{bundle_chart, bundle_check};
 use crate::bundle::arguments::Arguments;
 use crate::bundle::desired::Place;
+use crate::bundle::found::Found;
 use crate::bundle::plan;
 use crate::bundle::record::Record;
 use crate::provider::{ClusterChoice, Connections, at_plan};
@@ -65,7 +67,7 @@ impl Resource for Bundle {
     }
 
     fn import(&self, id: String) -> BoxFuture<'_, ImportResponse> {
-        async move { self.take_in(&id).await.unwrap_or_else(|e| ImportResponse { diagnostics: e.into(), ..ImportResponse::default() }) }
+        async move { self.take_in(&id, RELEASE).await.unwrap_or_else(|e| ImportResponse { diagnostics: e.into(), ..ImportResponse::default() }) }
             .boxed()
     }
 
@@ -100,12 +102,15 @@ impl Bundle {
             diagnostics.extend(self.plan_create(&config, &mut planned).await);
         } else {
             if let Some(place) = prior.attr("cluster_arn").as_str().and_then(Place::of_arn) {
-                plan::rename(&self.schema.block, &prior, &mut planned, &place);
-                diagnostics.extend(self.review(&prior, &planned, &place).await);
+                let wanted = plan::wanted(&self.schema.block, &planned, &place, &record.found);
+                if let Ok(wanted) = &wanted {
+                    plan::rename(&prior, &mut planned, wanted);
+                    diagnostics.extend(bundle_chart::warnings(&planned, wanted));
+                }
+                diagnostics.extend(self.review(&prior, &planned, wanted.err(), &record).await);
             }
             plan::update(&prior, &mut planned);
         }
-        diagnostics.extend(self.chart_warnings(&planned));
         // a create's record starts anew, whatever a replacement's first plan left
         record = if prior.is_null() { Record::default() } else { record };
         record.planned = Some(plan::set_by(&config));
@@ -124,9 +129,16 @@ impl Bundle {
         };
         let only_named = || Place { cluster: name.clone(), has_access_entries: true, ..Place::default() };
         let place = place.unwrap_or_else(only_named);
-        plan::set_names(&self.schema.block, planned, &place);
+        let wanted = plan::wanted(&self.schema.block, planned, &place, &Found::default());
+        if let Ok(wanted) = &wanted {
+            let account = !place.account.is_empty();
+            plan::set_names(planned, wanted, account);
+            if account {
+                diagnostics.extend(bundle_chart::warnings(planned, wanted));
+            }
+        }
         if !diagnostics.has_errors() {
-            diagnostics.extend(self.review(&Value::Null, planned, &place).await);
+            diagnostics.extend(self.review(&Value::Null, planned, wanted.err(), &Record::default()).await);
         }
         diagnostics
     }

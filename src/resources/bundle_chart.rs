@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use super::bundle::Bundle;
 use crate::bundle::chart_values;
-use crate::bundle::desired::Place;
+use crate::bundle::desired::Desired;
 use crate::bundle::record::Record;
 use crate::helm;
 use crate::tofu::convert;
@@ -39,30 +39,26 @@ pub(super) fn check(config: &Value, diagnostics: &mut Diagnostics) {
     }
 }
 
-impl Bundle {
-    /// Warns of what the chart's values say otherwise than the bundle would: they win.
-    pub(super) fn chart_warnings(&self, planned: &Value) -> Diagnostics {
-        let mut diagnostics = Diagnostics::default();
-        let decides = ["chart", "interruption_queue", "service_account", "cluster_name"];
-        if decides.iter().any(|name| !planned.attr(name).is_wholly_known()) {
-            return diagnostics;
-        }
-        let place =
-            planned.attr("cluster_arn").as_str().and_then(Place::of_arn).or_else(|| Place::of_arn(planned.attr("cluster_name").as_str()?));
-        let Some(place) = place else { return diagnostics };
-        let Ok(desired) = self.desired_of(planned, &place) else { return diagnostics };
-        let Some(Ok(overridden)) = desired.chart.as_ref().map(chart_values::overridden) else { return diagnostics };
-        if !overridden.is_empty() {
-            let detail = format!(
-                "{}.\n\nThe chart's values win over what the bundle would set. Take them out where that is not meant: the bundle's other objects \
-                 keep their names.",
-                overridden.join("; ")
-            );
-            diagnostics.warning(Path::attribute("chart"), "the chart's values differ from the bundle", detail);
-        }
-        diagnostics
+/// Warns of what the chart's values say otherwise than the bundle would: they win.
+pub(super) fn warnings(planned: &Value, wanted: &Desired) -> Diagnostics {
+    let mut diagnostics = Diagnostics::default();
+    let decides = ["chart", "interruption_queue", "service_account", "cluster_name"];
+    if decides.iter().any(|name| !planned.attr(name).is_wholly_known()) {
+        return diagnostics;
     }
+    let Some(Ok(overridden)) = wanted.chart.as_ref().map(chart_values::overridden) else { return diagnostics };
+    if !overridden.is_empty() {
+        let detail = format!(
+            "{}.\n\nThe chart's values win over what the bundle would set. Take them out where that is not meant: the bundle's other objects \
+             keep their names.",
+            overridden.join("; ")
+        );
+        diagnostics.warning(Path::attribute("chart"), "the chart's values differ from the bundle", detail);
+    }
+    diagnostics
+}
 
+impl Bundle {
     /// The state of a `helm_release` of Karpenter's chart; `None` for any other source. What else there is of a bundle, the read finds that
     /// follows: a provider is not configured while state moves.
     pub(super) fn take_over_release(&self, request: &MoveRequest) -> Option<ImportResponse> {
@@ -101,9 +97,10 @@ impl Bundle {
     pub(super) async fn complete_move(&self, state: &Value, namespace: &str, release: &str) -> Result<ImportResponse, Error> {
         let connection = self.reach(state).await?;
         let id = if connection.cluster.arn.is_empty() { &connection.cluster.name } else { &connection.cluster.arn };
-        let response = self.take_in(id).await?;
+        let response = self.take_in(id, (namespace, release)).await?;
         let found = response.state.attr("namespace").as_str().unwrap_or_default();
-        let found_release = response.state.attr("chart").first().attr("release_name").as_str().unwrap_or("karpenter");
+        let record = Record::read(&response.private);
+        let found_release = record.found.release.as_deref().unwrap_or("karpenter");
         if (found, found_release) != (namespace, release) {
             let action = format!("move the Helm release {namespace}/{release} to a karpenter_bundle");
             let message = format!("Karpenter of this cluster is the release {found}/{found_release}");

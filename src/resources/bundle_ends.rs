@@ -1,34 +1,26 @@
-//! The steps of `karpenter_bundle` with clients at its ends: import and destroy.
+//! The step of `karpenter_bundle` with clients at its end: destroy. Import is in [`super::bundle_import`].
 
 use std::time::Duration;
 
-use serde_json::{Value as Json, json};
 use tokio::time::Instant;
 
 use super::bundle::Bundle;
-use super::bundle_steps::{deadline, is_cluster_gone, known, map};
-use crate::bundle::association;
+use super::bundle_steps::{deadline, is_cluster_gone, known};
 use crate::bundle::chart;
 use crate::bundle::context::Context;
-use crate::bundle::desired::{Association, Place};
-use crate::bundle::names::{QUEUE_LIMIT, ROLE_LIMIT, within};
+use crate::bundle::desired::Place;
+use crate::bundle::import_aws;
 use crate::bundle::nodes;
-use crate::bundle::observe::{self, CRDS_STAY, MISSING, NOT_MANAGED, Observed};
-use crate::bundle::plan;
+use crate::bundle::observe;
 use crate::bundle::record::Record;
 use crate::bundle::remove::{self, Removal};
-use crate::helm;
-use crate::provider::Connection;
-use crate::tofu::convert;
 use crate::tofu::diagnostics::Diagnostics;
-use crate::tofu::resource::{ApplyRequest, ApplyResponse, ImportResponse};
+use crate::tofu::resource::{ApplyRequest, ApplyResponse};
 use crate::tofu::value::Value;
 use crate::{Error, Kind};
 
 /// How long a destroy may take where nothing else is said.
 const DESTROY: Duration = Duration::from_secs(15 * 60);
-/// How long an import may take.
-const IMPORT: Duration = Duration::from_secs(2 * 60);
 
 impl Bundle {
     /// Destroys the bundle; what fails leaves the prior state, and another destroy goes on from there.
@@ -55,7 +47,7 @@ impl Bundle {
             Err(error) if is_cluster_gone(&error) => (self.connections.confirm_gone(&place.arn()).await?, None),
             Err(error) => return Err(error),
         };
-        let desired = self.desired_of(state, &place)?;
+        let desired = self.desired_of(state, &place, record)?;
         let cx = Context { deadline, ..Context::to_look(aws, &desired, self.connections.clone()) };
         let cluster_exists = connection.is_some();
         if let (Some(want), Some(connection)) = (&desired.chart, &connection) {
@@ -65,6 +57,9 @@ impl Bundle {
             if record.complete || record.owned.contains(chart::CHART) {
                 chart::remove(&session, want).await?;
             }
+        }
+        if desired.controller_role.made.is_some() && record.owned.contains(desired.controller_role.key) {
+            import_aws::retire_inline(&cx, &record.found).await?;
         }
         // A second look, since the first may have been too early for what was made seconds before; what is still seen goes again.
         let mut errors = vec![];
@@ -95,88 +90,4 @@ impl Bundle {
             "Delete the node pools and node classes first and let Karpenter remove their nodes, or apply force_destroy = true before.";
         nodes::refuse_while_in_use(client, false, remedy, deadline).await
     }
-
-    /// A finished bundle, by its cluster's name or ARN: the release in kube-system leads to the names that it was made with.
-    pub(super) async fn take_in(&self, id: &str) -> Result<ImportResponse, Error> {
-        let connection = self.connections.connect(id).await?;
-        let session = self.session(&connection).await?;
-        let found = found(&connection, &session.client, Instant::now() + IMPORT).await?;
-        let mut state = convert::from_json(&self.schema.block.ty(), &found);
-        for block in self.schema.block.blocks.iter().filter(|block| found.get(&block.name).is_none()) {
-            state.set(&block.name, Value::List(vec![]));
-        }
-        let mut record = Record { complete: true, ..Record::default() };
-        let target = self.target(connection, &state, &record, Instant::now() + IMPORT).await?;
-        let (cx, desired) = (&target.cx, &target.desired);
-        let live = observe::observe(cx, desired, &known(&record, &state), target.session.as_ref()).await?;
-        let lines = live.lines(cx, desired, &record.owned)?;
-        if lines.iter().all(|(key, line)| line == MISSING || line == NOT_MANAGED || CRDS_STAY.contains(&key.as_str())) {
-            let message = format!("nothing of it exists on cluster {}", desired.place.arn());
-            return Err(
-                Error::new(Kind::NotFound, format!("import the bundle {id:?}"), message).remedy("Leave out the import block to create it.")
-            );
-        }
-        record.owned = owned(cx, &live, &target.desired);
-        record.association_id = live.association.as_ref().map(|live| live.id.clone());
-        state.set("version", Value::from(desired.version.to_string()));
-        state.set("objects", map(live.lines(cx, desired, &record.owned)?));
-        state.set("ready", Value::from(live.chart.as_ref().is_none_or(|chart| chart.ready)));
-        state.set("queue_url", live.queue.as_ref().map_or(Value::Null, |queue| Value::from(queue.url.clone())));
-        plan::outputs(desired).into_iter().for_each(|(name, value)| state.set(name, value));
-        Ok(ImportResponse { state, private: record.write(), ..ImportResponse::default() })
-    }
-}
-
-/// What the cluster tells of a bundle's arguments, as the state's JSON; names that are the default ones are left out.
-async fn found(connection: &Connection, client: &kube::Client, deadline: Instant) -> Result<Json, Error> {
-    let cluster = &connection.cluster;
-    let mut state = json!({
-        "cluster_name": cluster.name,
-        "cluster_arn": cluster.arn,
-        "namespace": "kube-system",
-        "service_account": "karpenter",
-        "credentials": "pod_identity",
-        "force_destroy": false,
-    });
-    let Some(place) = Place::of_arn(&cluster.arn) else { return Ok(state) };
-    let release = helm::read(client, "kube-system", "karpenter").await?;
-    if let Some(record) = release.as_ref().and_then(helm::Release::live) {
-        let config = Json::Object(record.config());
-        state["version"] = json!(record.chart_version());
-        if let Some(name) = config.pointer("/serviceAccount/name").and_then(Json::as_str) {
-            state["service_account"] = json!(name);
-        }
-        match config.pointer("/settings/interruptionQueue").and_then(Json::as_str) {
-            None | Some("") => state["interruption_queue"] = json!([{"enabled": false}]),
-            Some(name) if *name == within(QUEUE_LIMIT, &place.cluster, "-karpenter") => {}
-            Some(name) => state["interruption_queue"] = json!([{"name": name}]),
-        }
-    }
-    let account = Association {
-        namespace: "kube-system".into(),
-        service_account: state["service_account"].as_str().unwrap_or_default().to_owned(),
-        role_arn: String::new(),
-    };
-    if let Some(live) = association::observe(&connection.aws, &cluster.name, &account, None).await? {
-        let path_and_name = live.role_arn.split_once(":role").map_or("", |(_, rest)| rest);
-        let (path, name) = path_and_name.rsplit_once('/').unwrap_or_default();
-        let default = within(ROLE_LIMIT, &place.cluster, "-karpenter-controller");
-        let path = (!path.is_empty()).then(|| format!("{path}/"));
-        if name != default || path.is_some() {
-            state["controller_role"] = json!([{"name": name, "path": path}]);
-        }
-    }
-    let roles = nodes::roles(client, deadline).await?;
-    if let [role] = roles.iter().collect::<Vec<_>>()[..]
-        && *role != within(ROLE_LIMIT, &place.cluster, "-karpenter-node-role")
-    {
-        state["node_role"] = json!([{"name": role}]);
-    }
-    Ok(state)
-}
-
-/// What an import makes the bundle's: everything that is there, but not a node role and its access entry that nobody tagged.
-fn owned(cx: &Context, live: &Observed, desired: &crate::bundle::desired::Desired) -> std::collections::BTreeSet<String> {
-    let optional = [desired.node_role.key, observe::ACCESS_ENTRY];
-    live.tags(desired).into_keys().filter(|key| !optional.contains(&key.as_str()) || observe::is_ours(cx, live, desired, key)).collect()
 }

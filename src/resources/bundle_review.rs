@@ -8,6 +8,7 @@ use crate::bundle::arguments::Credentials;
 use crate::bundle::context::Context;
 use crate::bundle::desired::{Desired, Place};
 use crate::bundle::plan;
+use crate::bundle::record::Record;
 use crate::bundle::supported::{beyond_tables, mismatch};
 use crate::bundle::transition::require_oidc_provider;
 use crate::tofu::diagnostics::Diagnostics;
@@ -16,9 +17,10 @@ use crate::tofu::value::Value;
 use crate::{Error, Kind};
 
 impl Bundle {
-    /// Reviews a plan that is a create (prior null) or an update. Calls are made only where version or credentials change.
-    pub(super) async fn review(&self, prior: &Value, planned: &Value, place: &Place) -> Diagnostics {
-        if let Some(error) = plan::refusal(&self.schema.block, planned, place) {
+    /// Reviews a plan that is a create (prior null) or an update; `refusal` is why there can be no such bundle. Calls are made only where
+    /// version or credentials change.
+    pub(super) async fn review(&self, prior: &Value, planned: &Value, refusal: Option<Error>, record: &Record) -> Diagnostics {
+        if let Some(error) = refusal.filter(|_| plan::decides(planned)) {
             return error.into();
         }
         let mut diagnostics = Diagnostics::default();
@@ -39,7 +41,7 @@ impl Bundle {
         let arguments = plan::arguments(&self.schema.block, planned);
         let place = Place::of_cluster(&connection.cluster);
         if let (Some(Credentials::Irsa), true, Some(place)) = (arguments.credentials, changes("credentials"), place)
-            && let Ok(desired) = self.desired_of(planned, &place)
+            && let Ok(desired) = self.desired_of(planned, &place, record)
             && let Err(error) = self.oidc_provider(&connection, &desired).await
         {
             let detail = format!("{}\n\n{}", error.message, error.remedy);

@@ -1,5 +1,5 @@
-//! The steps of `karpenter_bundle` with clients: change (create, update and repair) and refresh. Destroy and import are in
-//! [`super::bundle_ends`].
+//! The steps of `karpenter_bundle` with clients: change (create, update and repair) and refresh. Destroy is in
+//! [`super::bundle_ends`], import in [`super::bundle_import`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,7 +14,8 @@ use super::formats;
 use crate::bundle::chart::{self, Session, parse_version};
 use crate::bundle::context::{Context, Tags};
 use crate::bundle::converge::{self, Outcome};
-use crate::bundle::desired::{Desired, Place, desired};
+use crate::bundle::desired::{Desired, Place};
+use crate::bundle::import_aws;
 use crate::bundle::interim::Interim;
 use crate::bundle::observe::{self, CRDS_STAY, Known, MISSING, NOT_MANAGED, Observed};
 use crate::bundle::record::Record;
@@ -67,7 +68,7 @@ impl Bundle {
         let connection = self.reach(planned).await?;
         let target = self.target(connection.clone(), planned, record, deadline).await?;
         let Target { desired, cx, .. } = &target;
-        let old = if creating { None } else { Some(self.desired_of(prior, &desired.place)?) };
+        let old = if creating { None } else { Some(self.desired_of(prior, &desired.place, record)?) };
         let moved = old.as_ref().and_then(|old| old.chart.as_ref()).filter(|old| {
             desired.chart.as_ref().is_none_or(|new| (&new.namespace, &new.release_name) != (&old.namespace, &old.release_name))
         });
@@ -123,6 +124,9 @@ impl Bundle {
         if outcome.errors.is_empty() {
             outcome.errors.extend(transition::release(cx, desired, &live, &interim).await.err());
         }
+        if outcome.errors.is_empty() && desired.controller_role.made.is_some() {
+            outcome.errors.extend(import_aws::retire_inline(cx, &record.found).await.err());
+        }
         if let (Some(old), true) = (&old, outcome.errors.is_empty()) {
             outcome.errors.extend(clean_up(cx, old, desired, record).await);
         }
@@ -144,6 +148,7 @@ impl Bundle {
             record.association_id.clone_from(&outcome.association_id);
         }
         if outcome.errors.is_empty() {
+            record.found.settle(desired);
             record.tags = cx.tags.wanted.clone();
         } else {
             record.tags.extend(cx.tags.wanted.clone());
@@ -247,7 +252,7 @@ impl Bundle {
             Some(text) => parse_version(text)?,
             None => chart::newest(&repository, installs, auth.as_ref()).await?,
         };
-        let desired = desired(&arguments, &version, &place, &self.connections.default_tags()?)?;
+        let desired = record.found.desired(&arguments, &version, &place, &self.connections.default_tags()?)?;
         let session = if installs { Some(Session { auth, ..self.session(&connection).await? }) } else { None };
         let stale = record.tags.keys().filter(|key| !desired.tags.contains_key(*key)).cloned().collect();
         let tags = Tags { wanted: desired.tags.clone(), stale, ignored: self.connections.ignore_tags()? };
@@ -269,10 +274,10 @@ impl Bundle {
     }
 
     /// What a state wanted.
-    pub(super) fn desired_of(&self, state: &Value, place: &Place) -> Result<Desired, Error> {
+    pub(super) fn desired_of(&self, state: &Value, place: &Place, record: &Record) -> Result<Desired, Error> {
         let arguments = plan::arguments(&self.schema.block, state);
         let version = arguments.version.as_deref().map_or(Ok(Version::new(1, 14, 1)), parse_version)?;
-        desired(&arguments, &version, place, &BTreeMap::new())
+        record.found.desired(&arguments, &version, place, &BTreeMap::new())
     }
 }
 

@@ -5,6 +5,7 @@ pub mod bundle;
 mod bundle_chart;
 mod bundle_check;
 mod bundle_ends;
+mod bundle_import;
 mod bundle_review;
 mod bundle_steps;
 mod create;

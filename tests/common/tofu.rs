@@ -137,6 +137,11 @@ impl Tofu {
         self.env(&format!("TF_VAR_{name}"), value)
     }
 
+    /// The environment of its commands.
+    pub fn variables(&self) -> &BTreeMap<String, String> {
+        &self.env
+    }
+
     /// The workspace's directory.
     pub fn dir(&self) -> &Path {
         self.dir.path()

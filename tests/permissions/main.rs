@@ -57,6 +57,11 @@ fn take(proxy: &Proxy, phase: Phase, seen: &mut BTreeSet<String>) {
     proxy.reset();
 }
 
+const INLINE: &str = "
+    iam.put_role_policy(RoleName=f'{cluster}-karpenter-controller', PolicyName='by-hand', PolicyDocument=json.dumps(
+        {'Version': '2012-10-17', 'Statement': [{'Effect': 'Allow', 'Action': 'ec2:DescribeImages', 'Resource': '*'}]}))
+";
+
 const BEHIND_OUR_BACK: &str = "
     account = sts.get_caller_identity()['Account']
     role = f'{cluster}-karpenter-controller'
@@ -106,6 +111,8 @@ fn the_lists_hold_what_is_called_and_nothing_else() {
     tofu.apply().ok();
     take(&proxy, Phase::Apply, &mut seen);
     planning_needs_the_smaller_cluster_role(&lab, &tofu, first);
+    proxy.reset();
+    an_import_takes_over(&lab, &proxy, &mut seen);
 
     tofu.write("main.tf", &configuration(&lab, "", first));
     proxy.reset();
@@ -117,6 +124,18 @@ fn the_lists_hold_what_is_called_and_nothing_else() {
     let seen_after_all: Vec<&str> =
         iam::CALLS.iter().filter(|c| !c.unseen.is_empty() && seen.contains(c.action)).map(|c| c.action).collect();
     assert_eq!(seen_after_all, [""; 0], "said not to be seen");
+}
+
+/// Another state imports the bundle, and takes what an inline policy allowed into its own.
+fn an_import_takes_over(lab: &Lab, proxy: &Proxy, seen: &mut BTreeSet<String>) {
+    lab.boto3(INLINE);
+    let configuration = configuration(lab, "", "tags = { team = \"another\" }").replace(OBJECTS, "");
+    let tofu = Tofu::new(lab, &configuration).through(proxy);
+    tofu.import("karpenter_bundle.this", lab.cluster_name()).ok();
+    tofu.plan().ok();
+    take(proxy, Phase::Plan, seen);
+    tofu.apply_planned().ok();
+    take(proxy, Phase::Apply, seen);
 }
 
 /// A service account that has the ClusterRole for plan and nothing else refreshes and plans everything, and can change nothing.

@@ -13,7 +13,7 @@ use super::{MadeQueue, Place, Queue};
 /// Seconds for which a message is of use: an interruption comes two minutes ahead.
 const RETENTION: &str = "300";
 /// SQS' default of the reuse of data keys, in seconds.
-const DATA_KEY_REUSE: i64 = 300;
+pub const DATA_KEY_REUSE: i64 = 300;
 
 pub(super) fn queue(arguments: &Arguments, place: &Place) -> Option<Queue> {
     let queue = arguments.interruption_queue.clone().unwrap_or_default();

@@ -15,7 +15,7 @@ use crate::tofu::path::Path;
 use crate::{Error, Kind};
 
 /// IAM's default of the longest session, in seconds.
-const SESSION: i64 = 3600;
+pub const SESSION: i64 = 3600;
 /// Most interim policies that a change may need: what a role is allowed fits two documents for the longest names.
 const INTERIM_POLICIES: usize = 2;
 
