@@ -56,6 +56,9 @@ impl Bundle {
             // A create that failed before its chart has not taken over the release that was there.
             if record.complete || record.owned.contains(chart::CHART) {
                 chart::remove(&session, want).await?;
+                let remedy = "Karpenter launched them while it was being removed. Apply the bundle again, so that it can take them away, and \
+                              then destroy it.";
+                nodes::refuse_while_in_use(&session.client, true, remedy, deadline).await?;
             }
         }
         if desired.controller_role.made.is_some() && record.owned.contains(desired.controller_role.key) {

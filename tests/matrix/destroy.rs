@@ -76,6 +76,30 @@ fn a_destroy_is_refused_at_apply_while_nodes_run_and_names_them() {
 }
 
 #[test]
+fn a_node_that_comes_while_the_controller_goes_keeps_its_permissions() {
+    let stage = shared();
+    stage.wipe(false);
+    let empty = stage.count();
+    let mut kept = created(&stage, json!({}));
+    let going = |_| Fault::on("kubernetes:DELETE .*/deployments/karpenter$").hold();
+    std::thread::scope(|scope| {
+        let destroy = scope.spawn(|| stage.apply_under(&mut kept, None, Some(&going)));
+        assert!(stage.proxy.held(Duration::from_secs(60)).is_some(), "the controller goes");
+        stage.python(NODES);
+        stage.proxy.release();
+        fails(destroy.join().unwrap(), &["NodeClaim default-1", "launched them while it was being removed", "Apply the bundle again"]);
+    });
+    assert!(stage.count()["aws"]["role matrix-karpenter-node-role"].is_object());
+    assert_eq!(stage.apply(&mut kept, Some(&stage.whole(json!({})))), End::Done, "the controller is back");
+    stage.python("delete(KARPENTER[0] + '/default')");
+    stage.python(FREE_CLAIM);
+    stage.python(FREE_CLASS);
+    stage.python("delete(KARPENTER[2] + '/default')");
+    assert_eq!(stage.apply(&mut kept, None), End::Done);
+    nothing_left(&stage, &empty);
+}
+
+#[test]
 fn force_destroy_deletes_pools_first_waits_and_goes_on_only_without_nodes() {
     let stage = shared();
     stage.wipe(false);

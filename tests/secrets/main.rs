@@ -60,6 +60,53 @@ fn no_secret_leaves_the_provider() {
             nowhere(&told, secret, &format!("{}: the secret of {file}", planted.name));
         }
     }
+    a_value_of_the_chart_is_in_the_state_alone(&lab);
+}
+
+/// What `set_sensitive` sets is an argument, which a state holds; nothing else that is printed or logged does, not even drift.
+fn a_value_of_the_chart_is_in_the_state_alone(lab: &Lab) {
+    let hcl = |note: &str| {
+        format!(
+            r#"
+            provider "karpenter" {{ cluster_name = "{}" }}
+            resource "karpenter_bundle" "this" {{
+              version = "1.14.1"
+              chart {{
+                repository = "{}"
+                set_sensitive {{
+                  name  = "podAnnotations.note"
+                  value = file("{note}")
+                }}
+              }}
+            }}"#,
+            lab.cluster_name(),
+            lab.chart_repository()
+        )
+    };
+    let secrets = [("first", "planted-value-of-the-chart"), ("second", "planted-value-that-follows"), ("third", "planted-value-of-helm")];
+    let tofu = Tofu::new(lab, &hcl("first")).env("TF_LOG", "TRACE");
+    for (name, secret) in secrets {
+        std::fs::write(tofu.dir().join(name), secret).unwrap();
+    }
+    let mut told = vec![];
+    let mut run = |tofu: &Tofu, args: &[&str]| {
+        let outcome = tofu.run(args).ok();
+        told.push(outcome.stdout.clone() + &outcome.stderr);
+        outcome
+    };
+    run(&tofu, &["plan", "-no-color"]);
+    run(&tofu, &["apply", "-json", "-auto-approve"]);
+    tofu.write("main.tf", &hcl("second"));
+    run(&tofu, &["apply", "-no-color", "-auto-approve"]);
+    assert!(std::fs::read_to_string(tofu.dir().join("terraform.tfstate")).unwrap().contains(secrets[1].1));
+    let charts = format!("{}/karpenter", lab.chart_repository());
+    let note = format!("podAnnotations.note={}", secrets[2].1);
+    lab.helm(&["-n", "kube-system", "upgrade", "karpenter", &charts, "--plain-http", "--reuse-values", "--set", &note]);
+    let drifted = run(&tofu, &["plan", "-no-color"]);
+    assert!(drifted.stdout.contains("podAnnotations.note differs"), "{}", drifted.stdout);
+    run(&tofu, &["show", "-no-color"]);
+    tofu.destroy().ok();
+    secrets.iter().for_each(|(name, secret)| nowhere(&told, secret, name));
 }
 
 fn note_output(tofu: &Tofu, args: &[&str]) -> String {
