@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 
 use super::arguments::Arguments;
 use super::desired::{Desired, Place, Policy, desired};
+use super::names::{POLICY_LIMIT, within};
 use super::policies::{DOCUMENT_LIMIT, counted_length};
 use crate::Error;
 
@@ -19,6 +20,8 @@ pub struct Found {
     pub controller_role: Option<FoundRole>,
     /// ARNs of the managed policies on it that hold nothing but what Karpenter needs.
     pub policies: Vec<String>,
+    /// ARNs of the others, which stay as they are.
+    pub others: Vec<String>,
     /// Names of such inline policies on it.
     pub inline: Vec<String>,
     /// The nodes' role.
@@ -91,7 +94,7 @@ impl Found {
         self.inline.clear();
         self.adopted = false;
         if self.controller_role.as_ref().is_some_and(|found| found.arn != desired.controller_role.arn) {
-            (self.controller_role, self.policies) = (None, vec![]);
+            (self.controller_role, self.policies, self.others) = (None, vec![], vec![]);
         }
         if self.node_role.as_ref().is_some_and(|found| found.arn != desired.node_role.arn) {
             self.node_role = None;
@@ -123,7 +126,8 @@ impl Found {
         chart.release_name = chart.release_name.take().or_else(|| self.release.clone());
     }
 
-    /// Found policies keep their names. Where there are more of them than needed, the statements are spread over all.
+    /// Found policies keep their names, and a policy that has its default name taken gets another. Where more were found than are needed,
+    /// the statements are spread over all.
     fn name_policies(&self, desired: &mut Desired) {
         let Desired { policies, controller_role, .. } = desired;
         let Some(made) = &mut controller_role.made else { return };
@@ -137,16 +141,20 @@ impl Found {
                 .map(|(at, document)| Policy { key: format!("controller_policy_{}", at + 1), document, ..first.clone() })
                 .collect();
         }
-        for (policy, arn) in policies.iter_mut().zip(&self.policies) {
-            let before = std::mem::replace(&mut policy.arn, arn.clone());
-            made.attached.retain(|attached| *attached != before);
-            let path_and_name = arn.split_once(":policy").map_or("", |(_, rest)| rest);
-            let (path, name) = path_and_name.rsplit_once('/').unwrap_or_default();
-            (policy.path, policy.name) = (format!("{path}/"), name.to_owned());
+        let defaults: Vec<String> = policies.iter().map(|policy| policy.arn.clone()).collect();
+        made.attached.retain(|arn| !defaults.contains(arn));
+        for (at, policy) in policies.iter_mut().enumerate() {
+            match self.policies.get(at) {
+                Some(arn) => rename(policy, arn.clone()),
+                None if self.others.contains(&policy.arn) || self.policies.contains(&policy.arn) => {
+                    let head = policy.arn.strip_suffix(&policy.name).unwrap_or_default();
+                    let arn = format!("{head}{}", within(POLICY_LIMIT, &policy.name, "-karpenter"));
+                    rename(policy, arn);
+                }
+                None => {}
+            }
         }
-        for policy in policies.iter().filter(|policy| self.policies.contains(&policy.arn)) {
-            made.attached.push(policy.arn.clone());
-        }
+        made.attached.extend(policies.iter().map(|policy| policy.arn.clone()));
     }
 
     fn name_rules(&self, desired: &mut Desired) {
@@ -156,6 +164,12 @@ impl Found {
             rule.name.clone_from(name);
         }
     }
+}
+
+fn rename(policy: &mut Policy, arn: String) {
+    let path_and_name = arn.split_once(":policy").map_or("", |(_, rest)| rest);
+    let (path, name) = path_and_name.rsplit_once('/').unwrap_or_default();
+    (policy.path, policy.name, policy.arn) = (format!("{path}/"), name.to_owned(), arn);
 }
 
 /// The statements of some documents in `count` documents, the largest first into the emptiest; `None` where one would be empty
@@ -219,6 +233,15 @@ mod tests {
         assert!(documents.contains("role/made/Karpenter-demo-2") && !documents.contains("role/Karpenter-demo-2"));
         assert_eq!(desired.policies.iter().map(|policy| policy.name.as_str()).collect::<Vec<_>>(), ["K-1", "K-2", "K-3"]);
         assert_eq!(desired.controller_role.made.unwrap().attached, found().policies);
+    }
+
+    #[test]
+    fn a_policy_that_stays_as_it_is_keeps_its_name() {
+        let taken = "arn:aws:iam::123456789012:policy/made/KarpenterController-1".to_owned();
+        let desired = made(&Found { policies: vec![], others: vec![taken.clone()], ..found() }, &Arguments::default());
+        let ours = format!("{taken}-karpenter");
+        assert_eq!((&desired.policies[0].arn, desired.controller_role.made.unwrap().attached), (&ours, vec![ours.clone()]));
+        assert_eq!((desired.policies[0].path.as_str(), desired.policies[0].name.as_str()), ("/made/", "KarpenterController-1-karpenter"));
     }
 
     #[test]

@@ -154,7 +154,7 @@ async fn annotated_role(client: &kube::Client, cx: &Context, namespace: &str, na
 
 fn take_role(cx: &Context, role: Option<ControllerRole>, arguments: &mut Json, found: &mut Found) {
     let Some(role) = role else { return };
-    let ControllerRole { role, tags, permissions_boundary, max_session_duration, by_token: _, policies, inline, passed: _ } = role;
+    let ControllerRole { role, tags, permissions_boundary, max_session_duration, by_token: _, policies, others, inline, passed: _ } = role;
     let chosen = role.name != default_role(&cx.place).name || role.path != "/";
     let mut block = serde_json::Map::new();
     if chosen && cx.ownership(&tags) == Ownership::Ours {
@@ -166,7 +166,7 @@ fn take_role(cx: &Context, role: Option<ControllerRole>, arguments: &mut Json, f
         block.insert("max_session_duration".into(), json!(max_session_duration));
     }
     put(arguments, "controller_role", block);
-    (found.controller_role, found.policies, found.inline) = (Some(role), policies, inline);
+    (found.controller_role, found.policies, found.others, found.inline) = (Some(role), policies, others, inline);
 }
 
 fn take_queue(cx: &Context, queue: Queue, arguments: &mut Json, found: &mut Found) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures::future::try_join_all;
 use serde_json::Value as Json;
 
-use super::context::Context;
+use super::context::{Context, Ownership};
 use super::documents::passed_roles;
 use super::events::{self, Rule};
 use super::found::{Found, FoundRole};
@@ -27,8 +27,10 @@ pub struct ControllerRole {
     pub max_session_duration: i64,
     /// Whether only the cluster's tokens let somebody assume it, the way of IAM roles for service accounts.
     pub by_token: bool,
-    /// ARNs of managed policies of its own that hold nothing but what Karpenter needs.
+    /// ARNs of managed policies that the bundle made, or that are of this role alone and hold nothing but what Karpenter needs.
     pub policies: Vec<String>,
+    /// ARNs of the account's other managed policies on it.
+    pub others: Vec<String>,
     /// Names of such inline policies.
     pub inline: Vec<String>,
     /// ARNs of roles that it may pass to nodes.
@@ -62,12 +64,16 @@ pub async fn controller_role(cx: &Context, found: FoundRole) -> Result<Option<Co
     let customer = live.attached.iter().filter(|arn| !arn.contains(":iam::aws:"));
     let managed = try_join_all(customer.map(|arn| managed(cx, arn))).await?;
     let inline = inline(cx, &found.name).await?;
-    let documents = managed.iter().map(|(_, document, _)| document).chain(inline.iter().map(|(_, document)| document));
+    let documents = managed.iter().map(|policy| &policy.document).chain(inline.iter().map(|(_, document)| document));
     let passed = documents.flat_map(passed_roles).collect();
-    let mut policies: Vec<String> =
-        managed.into_iter().filter(|(_, document, own)| *own && policies::is_karpenters(document)).map(|(arn, _, _)| arn).collect();
+    // what an interrupted change left is none of them
+    let is_interim = |arn: &str| arn.rsplit('/').next().is_some_and(|name| name.starts_with(&format!("{}-former", found.name)));
+    let is_taken = |policy: &Managed| policy.ours && !is_interim(&policy.arn) || policy.alone && policies::is_karpenters(&policy.document);
+    let (taken, others): (Vec<_>, Vec<_>) = managed.into_iter().partition(is_taken);
+    let mut policies: Vec<String> = taken.into_iter().map(|policy| policy.arn).collect();
     // as the bundle numbers its own: NAME, NAME-2, ...
     policies.sort_by_key(|arn| (arn.len(), arn.clone()));
+    let others = others.into_iter().filter(|policy| !policy.ours).map(|policy| policy.arn).collect();
     let inline = inline.into_iter().filter(|(_, document)| policies::is_karpenters(document)).map(|(name, _)| name).collect();
     Ok(Some(ControllerRole {
         role: FoundRole { arn: live.arn, path: live.path, name: found.name },
@@ -76,6 +82,7 @@ pub async fn controller_role(cx: &Context, found: FoundRole) -> Result<Option<Co
         max_session_duration: live.max_session_duration,
         by_token: is_by_token(&live.trust),
         policies,
+        others,
         inline,
         passed,
     }))
@@ -86,14 +93,24 @@ fn is_by_token(trust: &Json) -> bool {
     trust.contains("sts:AssumeRoleWithWebIdentity") && !trust.contains("pods.eks.amazonaws.com")
 }
 
-/// A managed policy: ARN, document, and whether it is attached to nothing else.
-async fn managed(cx: &Context, arn: &str) -> Result<(String, Json, bool), Error> {
+/// A managed policy of the controller's role.
+struct Managed {
+    arn: String,
+    document: Json,
+    /// Whether the bundle made it.
+    ours: bool,
+    /// Whether it is attached to nothing else.
+    alone: bool,
+}
+
+async fn managed(cx: &Context, arn: &str) -> Result<Managed, Error> {
     let attached = async {
         let answer = cx.aws.iam.get_policy().policy_arn(arn).send().await.map_err(|e| from_sdk(format!("iam:GetPolicy {arn}"), e))?;
         Ok(answer.policy.and_then(|policy| policy.attachment_count).unwrap_or_default())
     };
     let (attached, live) = futures::try_join!(attached, policy::observe(&cx.aws, arn))?;
-    Ok((arn.to_owned(), live.map(|live| live.document).unwrap_or_default(), attached == 1))
+    let policy::Observed { document, tags } = live.unwrap_or_default();
+    Ok(Managed { arn: arn.to_owned(), document, ours: cx.ownership(&tags) == Ownership::Ours, alone: attached == 1 })
 }
 
 /// Names and documents of the inline policies.

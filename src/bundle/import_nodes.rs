@@ -40,11 +40,9 @@ pub async fn look(cx: &Context, client: &kube::Client, passed: &[String]) -> Res
         roles.extend(passed.iter().filter_map(|arn| FoundRole::of_arn(arn)).map(|role| role.name));
     }
     roles.insert(default_role(&cx.place));
-    if roles.len() == 1 && cx.place.has_access_entries {
-        roles.extend(entered(cx).await?);
-    }
+    let entered = if roles.len() == 1 && cx.place.has_access_entries { entered(cx).await? } else { BTreeSet::new() };
     let mut live = vec![];
-    for name in &roles {
+    for name in roles.union(&entered) {
         live.extend(role::look(&cx.aws, name).await?.map(|live| (name.clone(), live)));
     }
     let mut candidates = vec![];
@@ -55,6 +53,7 @@ pub async fn look(cx: &Context, client: &kube::Client, passed: &[String]) -> Res
         };
         candidates.push(Candidate {
             named: of_classes.contains(&name),
+            guessed: !roles.contains(&name),
             joins,
             tags: live.tags,
             role: FoundRole { name, arn: live.arn, path: live.path },
@@ -73,12 +72,15 @@ struct Candidate {
     tags: BTreeMap<String, String>,
     /// A node class names it.
     named: bool,
+    /// Nothing but its name says that it may be Karpenter's.
+    guessed: bool,
     /// Its nodes may join the cluster.
     joins: bool,
 }
 
-/// Named by a node class and able to join counts most; of equals, the default name, then the first.
+/// Named by a node class and able to join counts most; of equals, the default name, then the first. A guess must be able to join.
 fn choose(mut candidates: Vec<Candidate>, default: &str) -> Nodes {
+    candidates.retain(|candidate| candidate.joins || !candidate.guessed);
     candidates.sort_by_key(|candidate| (!candidate.named, !candidate.joins, candidate.role.name != default, candidate.role.name.clone()));
     let mut candidates = candidates.into_iter();
     let role = candidates.next().map(|first| (first.role, first.tags));
@@ -113,7 +115,7 @@ mod tests {
 
     fn candidate(name: &str, named: bool, joins: bool) -> Candidate {
         let role = FoundRole::of_arn(&format!("arn:aws:iam::123456789012:role/{name}")).unwrap();
-        Candidate { role, tags: BTreeMap::new(), named, joins }
+        Candidate { role, tags: BTreeMap::new(), named, joins, guessed: name.starts_with("guess") }
     }
 
     fn chosen(candidates: Vec<Candidate>) -> (String, Vec<String>) {
@@ -127,5 +129,7 @@ mod tests {
         assert_eq!(found, ("b".to_owned(), vec!["arn:aws:iam::123456789012:role/a".to_owned()]));
         assert_eq!(chosen(vec![candidate("z", false, true), candidate("default", false, true)]).0, "default");
         assert_eq!(chosen(vec![]).0, "");
+        assert_eq!(chosen(vec![candidate("guess-admin", false, false)]).0, "");
+        assert_eq!(chosen(vec![candidate("guess-admin", false, false), candidate("guess-nodes", false, true)]).0, "guess-nodes");
     }
 }

@@ -1,9 +1,8 @@
 //! Reads a guide and does what it says: writes its configurations, runs its commands, and looks for what it says they print.
 
-use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::common::{Lab, Tofu};
+use super::common::{Lab, Tofu, repository};
 use super::run;
 
 /// A fenced block.
@@ -17,7 +16,7 @@ pub struct Block {
 
 /// The fenced blocks of `docs/guides/NAME.md`, in order.
 pub fn blocks(name: &str) -> Vec<Block> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("docs/guides/{name}.md"));
+    let file = repository().join(format!("docs/guides/{name}.md"));
     let text = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
     let mut blocks: Vec<Block> = vec![];
     let mut open = false;

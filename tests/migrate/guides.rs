@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 
 use serde_json::{Value, json};
 
-use super::common::{Call, Tofu};
+use super::common::{Call, Tofu, repository};
 use super::guide::{Block, blocks, file_of, follow};
 use super::{lab, makers, run};
 
@@ -98,9 +98,9 @@ fn the_guide_from_the_eks_module_and_helm_release_leads_here_and_back() {
 #[test]
 fn the_guide_to_upgrade_leads_up_and_down() {
     let (lab, _turn) = lab();
-    let package = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/charts/package.sh");
+    let package = repository().join("tests/charts/package.sh");
     let packages = tempfile::tempdir().unwrap();
-    let pushed = run(lab.command(package).arg(packages.path()).arg("1.9.0"));
+    let pushed = run(lab.command("bash").arg(package).arg(packages.path()).arg("1.9.0"));
     assert!(pushed.0, "{}", pushed.1);
     let proxy = lab.proxy();
     let tofu = Tofu::new(lab, "").through(&proxy);

@@ -182,16 +182,16 @@ fn what_a_person_made_is_found_wherever_it_is() {
     assert_eq!(
         made,
         [
-            "policy autoscaler",
+            "policy autoscaler-karpenter",
             "rule my-cluster-karpenter-capacity-reservation-interruption",
             "rule my-cluster-karpenter-instance-state-change",
             "rule my-cluster-karpenter-rebalance",
             "rule my-cluster-karpenter-spot-interruption",
         ]
     );
-    // the inline policy's permissions are in the managed one now; the policy about keys is somebody else's business
+    // the inline policy's permissions are in the bundle's now; the policy about keys is somebody else's business, whatever its name
     let role = lab.inventory()["aws"]["role autoscaler"].clone();
-    assert_eq!((&role["inline"], &role["attached"]), (&json!([]), &json!(["autoscaler", "keys"])));
+    assert_eq!((&role["inline"], &role["attached"]), (&json!([]), &json!(["autoscaler", "autoscaler-karpenter"])));
     let history: Value = lab.helm(&["-n", "karpenter", "history", "karp", "-o", "json"]).parse().unwrap();
     assert_eq!(history.as_array().unwrap().last().unwrap()["status"], "deployed");
 
@@ -199,7 +199,7 @@ fn what_a_person_made_is_found_wherever_it_is() {
     tofu.destroy().ok();
     assert_eq!(
         names(lab, &EVERY),
-        ["access-entry my-cluster arn:aws:iam::123456789012:role/nodes/workers", "policy keys", "role workers"],
+        ["access-entry my-cluster arn:aws:iam::123456789012:role/nodes/workers", "policy autoscaler", "role workers"],
         "what is not ours stays"
     );
 }

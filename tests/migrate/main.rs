@@ -46,7 +46,7 @@ fn empty(lab: &Lab) {
     }
     lab.kubectl_text(&["delete", "namespace", "karpenter", "--ignore-not-found", "--wait=true"]);
     lab.boto3("import urllib.request\nurllib.request.urlopen(urllib.request.Request(os.environ['AWS_ENDPOINT_URL'] + '/moto-api/reset', method='POST')).read()");
-    let setup = concat!(env!("CARGO_MANIFEST_DIR"), "/environment/aws_setup.py");
+    let setup = common::repository().join("environment/aws_setup.py");
     let done = run(lab.command(lab.var("LAB_PYTHON")).arg(setup));
     assert!(done.0, "aws_setup.py: {}", done.1);
 }

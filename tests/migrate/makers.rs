@@ -85,7 +85,7 @@ pub fn eksctl(lab: &Lab) {
 }
 
 /// A person's: paths, one inline policy and one that holds more than Karpenter needs, one rule for everything, a node role behind an
-/// instance profile.
+/// instance profile. The policy is called as its role is, and so as the bundle's would be.
 pub fn by_hand(lab: &Lab) {
     make(
         lab,
@@ -95,7 +95,7 @@ pub fn by_hand(lab: &Lab) {
         iam.add_role_to_instance_profile(InstanceProfileName='workers-profile', RoleName='workers')
         arn = iam.create_role(RoleName='autoscaler', Path='/platform/', AssumeRolePolicyDocument=pods_trust)['Role']['Arn']
         iam.put_role_policy(RoleName='autoscaler', PolicyName='launch', PolicyDocument=json.dumps({'Version': '2012-10-17', 'Statement': permissions('interruptions', 'nodes/workers')}))
-        policy('keys', [{'Effect': 'Allow', 'Action': 'kms:Decrypt', 'Resource': '*'}], 'autoscaler')
+        policy('autoscaler', [{'Effect': 'Allow', 'Action': 'kms:Decrypt', 'Resource': '*'}], 'autoscaler')
         eks.create_pod_identity_association(clusterName=cluster, namespace='karpenter', serviceAccount='autoscaler', roleArn=arn)
         rule('everything', ['aws.ec2', 'aws.health'], [kind for _, _, kind in EVENTS], queue('interruptions'))",
     );
