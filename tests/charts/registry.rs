@@ -34,13 +34,8 @@ async fn a_corrupt_chart_is_refused_by_its_digest() {
     let lab = Lab::shared();
     let dir = tempfile::tempdir().unwrap();
     let version = "0.0.1-broken"; // of this test alone: blobs of equal content are one
-    let packaged = lab
-        .command("bash")
-        .arg(crate::common::repository().join("tests/charts/package.sh"))
-        .arg(dir.path())
-        .arg(version)
-        .output()
-        .unwrap();
+    let packaged =
+        lab.command("bash").arg(crate::common::repository().join("tests/charts/package.sh")).arg(dir.path()).arg(version).output().unwrap();
     assert!(packaged.status.success(), "{packaged:?}");
     let archive = std::fs::read(dir.path().join(format!("karpenter-{version}.tgz"))).unwrap();
     let digest: String = sha2::Sha256::digest(&archive).iter().map(|byte| format!("{byte:02x}")).collect();
