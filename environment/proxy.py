@@ -5,15 +5,16 @@ Two listeners on free loopback ports, told on stdout as {"aws": URL, "kubernetes
 Kubernetes listener, so a client that is given the AWS one goes through both. Every request is one JSON line in FILE:
   {"service": "iam", "action": "CreateRole", "key": "iam:CreateRole", "mutating": true, "status": 200, "start": s, "end": s}
   {"service": "kubernetes", "action": "PATCH", "path": "/apis/...", "key": "kubernetes:PATCH /apis/...", ...}
-Orders come as JSON lines on stdin, each answered by {"ok": true}; when stdin ends, so does the proxy:
+Orders come as JSON lines on stdin, each answered by {"ok": true, "met": requests that met a fault since the last one was ordered}; when
+stdin ends, so does the proxy:
   {"fault": {"match": REGEX on key, or "mutating": true, "nth": 1, "times": 1, "when": "before"|"after" the effect,
              "do": "status"|"close"|"hold"|"stall"|"kill", "status": 500, "code": "InternalFailure", "message": "...", "body": "...",
-             "seconds": stalls so long and answers nothing, "pid": kills that process with -9, then closes}}
+             "seconds": stalls so long, or until the client hangs up, and answers nothing, "pid": kills that process with -9, then closes}}
   {"delay": seconds}   every AWS call takes that much longer: then time counts the calls that wait for each other
   {"clear": true}   forget the faults         {"release": true}   let go what is held
 A held request is told on stdout as {"held": KEY}; it waits until it is released.
 """
-import argparse, http.client, json, os, re, signal, ssl, sys, threading, time
+import argparse, http.client, json, os, re, select, signal, ssl, sys, threading, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -36,7 +37,7 @@ EKS = [  # REST: the operation is in the method and the path
 class Faults:
     """The orders that are open, and what they hold."""
     def __init__(self):
-        self.lock, self.rules, self.go, self.delay = threading.Lock(), [], threading.Event(), 0
+        self.lock, self.rules, self.met, self.go, self.delay = threading.Lock(), [], 0, threading.Event(), 0
 
     def due(self, key, mutating):
         """The first fault that this request meets, or None; counts the request for every rule that it matches."""
@@ -49,6 +50,7 @@ class Faults:
                 first = r.get("nth", 1)
                 if found is None and first <= r["seen"] < first + r.get("times", 1):
                     found = r
+            self.met += found is not None
         return found
 
 
@@ -199,7 +201,7 @@ class Handler(BaseHTTPRequestHandler):
             go.wait()
             return -1
         if fault["do"] == "stall":
-            time.sleep(fault["seconds"])
+            select.select([self.connection], [], [], fault["seconds"])
         if fault["do"] == "kill":
             os.kill(fault["pid"], signal.SIGKILL)
         if fault["do"] in ("close", "stall", "kill"):
@@ -261,14 +263,14 @@ def main():
         order = json.loads(line)
         with FAULTS.lock:
             if "fault" in order:
-                FAULTS.rules.append(order["fault"])
+                FAULTS.rules.append(order["fault"]); FAULTS.met = 0
             if "delay" in order:
                 FAULTS.delay = order["delay"]
             if "clear" in order:
                 FAULTS.rules.clear()
             if "release" in order:
                 FAULTS.go.set(); FAULTS.go = threading.Event()
-        say(ok=True)
+        say(ok=True, met=FAULTS.met)
 
 
 main()

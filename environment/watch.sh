@@ -4,11 +4,12 @@
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd); . "$here/lib.sh"
 run=$3
-# born PID   when it started, in the kernel's ticks: a pid can be given again. Empty for a zombie.
-born() { local s; s=$(cat "/proc/$1/stat" 2>/dev/null) || return 0; set -- ${s##*) }; [ "$1" = Z ] || echo "${20}"; }
-owner=$(born "$1"); up=$(born "$2")
-while [ -n "$owner" ] && [ "$(born "$1")" = "$owner" ] && [ -d "$run/pid" ]; do sleep 0.5; done
-[ -z "$up" ] || [ "$(born "$2")" != "$up" ] || kill -9 "$2" 2>/dev/null
+# born PID   sets `born` to when it started, in the kernel's ticks: a pid can be given again. Empty for a zombie. No process is started
+# for it: every lab asks twice a second.
+born() { local s; born=; { read -r s < "/proc/$1/stat"; } 2>/dev/null || return 0; set -- ${s##*) }; [ "$1" = Z ] || born=${20}; }
+born "$1"; owner=$born; born "$2"; up=$born
+while [ -n "$owner" ] && { born "$1"; [ "$born" = "$owner" ]; } && [ -d "$run/pid" ]; do sleep 0.5; done
+born "$2"; [ -z "$up" ] || [ "$born" != "$up" ] || kill -9 "$2" 2>/dev/null
 [ -d "$run/pid" ] || exit 0
 rm -f "$run/pid/watch" "$run/pid/watch.cmd"   # not ourselves
 unset LAB_MEMBER

@@ -6,7 +6,7 @@ use futures::future::try_join_all;
 
 use super::chart::{self, CHART, CRDS, Session};
 use super::context::{Context, Ownership};
-use super::desired::{AccessEntry, Desired};
+use super::desired::{AccessEntry, CREATING_TAG, Desired};
 use super::{access_entry, association, instance_profile, policy, queue, role, rules, spot_role};
 use crate::Error;
 
@@ -264,6 +264,13 @@ impl Observed {
             if want.manage_crds {
                 let crds = (!live.crds.is_empty()).then(|| chart::crd_differences(live));
                 lines.insert(CRDS.into(), line(crds));
+            }
+        }
+        // Only while the create counts as unfinished: IAM may show a tag for seconds after it was removed.
+        let marked = self.tags(desired).into_iter().filter(|(_, tags)| !cx.record.complete && tags.contains_key(CREATING_TAG));
+        for (key, _) in marked {
+            if lines.get(&key).is_some_and(|line| line == IN_SYNC) {
+                lines.insert(key, format!("drifted: tag {CREATING_TAG} to remove"));
             }
         }
         Ok(lines)

@@ -79,7 +79,7 @@ impl Fault {
     pub fn hold(self) -> Fault {
         self.with("do", json!("hold"))
     }
-    /// No answer for so long, and then the connection closes.
+    /// No answer for so long, or until the client hangs up, and then the connection closes.
     pub fn stall(self, time: Duration) -> Fault {
         self.with("do", json!("stall")).with("seconds", json!(time.as_secs()))
     }
@@ -190,11 +190,18 @@ impl Proxy {
         self.order(json!({"release": true}));
     }
 
-    fn order(&self, order: Value) {
+    /// How many calls met a fault since the last one was added, ended or not.
+    pub fn met(&self) -> usize {
+        self.order(json!({})).try_into().expect("a number of calls")
+    }
+
+    fn order(&self, order: Value) -> u64 {
         let mut orders = self.orders.lock().expect("one writer");
         writeln!(orders, "{order}").and_then(|()| orders.flush()).expect("the proxy listens");
         let answer = self.answers.lock().expect("one reader").recv_timeout(Duration::from_secs(10));
-        assert_eq!(answer.expect("the proxy answers"), json!({"ok": true}));
+        let answer = answer.expect("the proxy answers");
+        assert_eq!(answer["ok"], json!(true), "{answer}");
+        answer["met"].as_u64().expect("a number of calls")
     }
 }
 

@@ -57,7 +57,10 @@ def call(method, path, body=None, kind="application/json"):
 def get(path): return call("GET", path)
 def items(path): return (get(path) or {}).get("items", [])
 def put(path, body): return call("PUT", path, body)
-def post(path, body): return call("POST", path, body)
+def post(path, body):
+    made = call("POST", path, body)
+    assert made, f"POST {path}: there is no such kind"
+    return made
 def patch(path, body): return call("PATCH", path, body, "application/merge-patch+json")
 def delete(path): return call("DELETE", path)
 
