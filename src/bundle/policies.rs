@@ -93,7 +93,10 @@ pub fn documents(version: &Version, place: &Place, grants: &Grants<'_>) -> Resul
     if packed.len() > room {
         return Err(too_many(action, packed.len(), (own, added), grants.attached, room));
     }
-    Ok(packed.into_iter().map(|statements| json!({"Version": "2012-10-17", "Statement": statements})).collect())
+    let document = |statements| {
+        Json::Object([("Version".into(), json!("2012-10-17")), ("Statement".into(), Json::Array(statements))].into_iter().collect())
+    };
+    Ok(packed.into_iter().map(document).collect())
 }
 
 /// `own` and `added`: characters of Karpenter's statements and of the user's.
