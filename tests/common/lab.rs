@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 
+use super::boto3;
 use super::proxy::Proxy;
 
 /// How a lab is started.
@@ -39,6 +40,7 @@ pub struct Lab {
     dir: PathBuf,
     cluster_name: String,
     env: BTreeMap<String, String>,
+    python: boto3::Pool,
 }
 
 impl Lab {
@@ -79,7 +81,7 @@ impl Lab {
         }
         let output = up.stdin(Stdio::null()).output().expect("environment/up.sh runs");
         assert!(output.status.success(), "no lab (`make tools` builds what it needs):\n{}{}", text(&output.stdout), text(&output.stderr));
-        let lab = Lab { env: environment_of(&dir.join("env")), dir, cluster_name };
+        let lab = Lab { env: environment_of(&dir.join("env")), dir, cluster_name, python: boto3::Pool::default() };
         if !admin {
             let role = karpenter::permissions::rbac::cluster_role(karpenter::permissions::Phase::Apply);
             lab.kubectl_apply(&role);
@@ -175,14 +177,12 @@ impl Lab {
     /// Runs Python with boto3 against the account: clients `iam`, `sqs`, `eks`, `events`, `sts`, `ec2` are there, as are `json` and
     /// `cluster` (its name); what the script leaves in `result` comes back.
     pub fn boto3(&self, script: &str) -> Value {
-        let script = format!(
-            "import boto3, json, os\ncluster = os.environ['CLUSTER_NAME']\n\
-             iam, sqs, eks, events, sts, ec2 = (boto3.client(s) for s in ('iam', 'sqs', 'eks', 'events', 'sts', 'ec2'))\nresult = None\n{}\n\
-             print(json.dumps(result, default=str))\n",
-            unindent(script)
-        );
-        let python = self.var("LAB_PYTHON").to_owned();
-        json(&self.piped(self.command(&python).arg("-"), &script))
+        let command = || {
+            let mut command = self.command(self.var("LAB_PYTHON"));
+            command.arg(repository().join("tests/common/boto3_server.py"));
+            command
+        };
+        self.python.run(command, &unindent(script))
     }
 
     /// Everything in the account and the cluster, by `environment/inventory.py`: what a test compares before and after.

@@ -11,6 +11,7 @@
 // every test binary compiles this module and uses its own part of it
 #![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod boto3;
 mod karpenter;
 mod lab;
 mod outcome;
