@@ -75,8 +75,8 @@ pub fn page() -> String {
 
 const IAM: &str = "
 Replace `CLUSTER` by the cluster's name. Names that the configuration sets otherwise or an import finds, and those of clusters with a name so
-long that it is cut to fit AWS' limits, need their own. `iam:PassRole` is what EKS asks for when the controller's role is given to its service account. A
-configuration of node classes and pools alone needs `eks:DescribeCluster` and nothing else.
+long that it is cut to fit AWS' limits, need their own. `iam:PassRole` is what EKS asks for when the controller's role is given to its
+service account. A configuration of node classes and pools alone needs `eks:DescribeCluster` and nothing else.
 ";
 
 const RBAC: &str = "The rules for node classes and pools alone are marked. Karpenter's chart makes roles of its own; Kubernetes lets nobody give away more than

@@ -141,12 +141,14 @@ impl Found {
                 .map(|(at, document)| Policy { key: format!("controller_policy_{}", at + 1), document, ..first.clone() })
                 .collect();
         }
+        // names of policies are unique in an account, whatever their paths and letters' case
+        let is_taken = |name: &str| self.others.iter().chain(&self.policies).any(|arn| name_of(arn).eq_ignore_ascii_case(name));
         let defaults: Vec<String> = policies.iter().map(|policy| policy.arn.clone()).collect();
         made.attached.retain(|arn| !defaults.contains(arn));
         for (at, policy) in policies.iter_mut().enumerate() {
             match self.policies.get(at) {
                 Some(arn) => rename(policy, arn.clone()),
-                None if self.others.contains(&policy.arn) || self.policies.contains(&policy.arn) => {
+                None if is_taken(&policy.name) => {
                     let head = policy.arn.strip_suffix(&policy.name).unwrap_or_default();
                     let arn = format!("{head}{}", within(POLICY_LIMIT, &policy.name, "-karpenter"));
                     rename(policy, arn);
@@ -164,6 +166,10 @@ impl Found {
             rule.name.clone_from(name);
         }
     }
+}
+
+fn name_of(arn: &str) -> &str {
+    arn.rsplit('/').next().unwrap_or_default()
 }
 
 fn rename(policy: &mut Policy, arn: String) {
@@ -237,9 +243,9 @@ mod tests {
 
     #[test]
     fn a_policy_that_stays_as_it_is_keeps_its_name() {
-        let taken = "arn:aws:iam::123456789012:policy/made/KarpenterController-1".to_owned();
-        let desired = made(&Found { policies: vec![], others: vec![taken.clone()], ..found() }, &Arguments::default());
-        let ours = format!("{taken}-karpenter");
+        let taken = "arn:aws:iam::123456789012:policy/KarpenterController-1".to_owned();
+        let desired = made(&Found { policies: vec![], others: vec![taken], ..found() }, &Arguments::default());
+        let ours = "arn:aws:iam::123456789012:policy/made/KarpenterController-1-karpenter".to_owned();
         assert_eq!((&desired.policies[0].arn, desired.controller_role.made.unwrap().attached), (&ours, vec![ours.clone()]));
         assert_eq!((desired.policies[0].path.as_str(), desired.policies[0].name.as_str()), ("/made/", "KarpenterController-1-karpenter"));
     }
