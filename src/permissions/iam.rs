@@ -29,6 +29,7 @@ pub enum On {
     SpotServiceLinkedRole,
     Policy,
     InstanceProfile,
+    OidcProvider,
     Queue,
     Rule,
     /// What AWS knows no objects for.
@@ -45,6 +46,7 @@ impl On {
             On::SpotServiceLinkedRole => vec!["arn:aws:iam::*:role/aws-service-role/spot.amazonaws.com/*"],
             On::Policy => vec!["arn:aws:iam::*:policy/CLUSTER-karpenter-*"],
             On::InstanceProfile => vec!["arn:aws:iam::*:instance-profile/*"],
+            On::OidcProvider => vec!["arn:aws:iam::*:oidc-provider/*"],
             On::Queue => vec!["arn:aws:sqs:*:*:CLUSTER-karpenter"],
             On::Rule => vec!["arn:aws:events:*:*:rule/*"],
             On::Anything => vec!["*"],
@@ -57,7 +59,9 @@ const fn call(phase: Phase, of: For, on: On, action: &'static str, unseen: &'sta
 }
 
 use For::{All, Bundle};
-use On::{AccessEntry, Anything, Cluster, InstanceProfile, PodIdentityAssociation, Policy, Queue, Role, Rule, SpotServiceLinkedRole};
+use On::{
+    AccessEntry, Anything, Cluster, InstanceProfile, OidcProvider, PodIdentityAssociation, Policy, Queue, Role, Rule, SpotServiceLinkedRole,
+};
 use Phase::{Apply, Plan};
 
 /// All of them.
@@ -77,6 +81,7 @@ pub const CALLS: &[Call] = &[
     call(Plan, Bundle, Policy, "iam:GetPolicy", ""),
     call(Plan, Bundle, Policy, "iam:GetPolicyVersion", ""),
     call(Plan, Bundle, InstanceProfile, "iam:GetInstanceProfile", ""),
+    call(Plan, Bundle, OidcProvider, "iam:GetOpenIDConnectProvider", "tests/bundle_aws sees it: credentials = \"irsa\" asks for it"),
     call(Plan, Bundle, Queue, "sqs:GetQueueUrl", ""),
     call(Plan, Bundle, Queue, "sqs:GetQueueAttributes", ""),
     call(Plan, Bundle, Queue, "sqs:ListQueueTags", ""),
@@ -87,6 +92,7 @@ pub const CALLS: &[Call] = &[
     call(Plan, Bundle, Rule, "events:ListRuleNamesByTarget", ""),
     // bundle: writes
     call(Apply, Bundle, Role, "iam:CreateRole", ""),
+    call(Apply, Bundle, Role, "iam:UpdateRole", ""),
     call(Apply, Bundle, Role, "iam:UpdateAssumeRolePolicy", ""),
     call(Apply, Bundle, Role, "iam:PutRolePermissionsBoundary", ""),
     call(Apply, Bundle, Role, "iam:DeleteRolePermissionsBoundary", ""),
@@ -107,6 +113,10 @@ pub const CALLS: &[Call] = &[
     call(Apply, Bundle, Policy, "iam:DeletePolicy", ""),
     call(Apply, Bundle, Role, "iam:ListInstanceProfilesForRole", ""),
     call(Apply, Bundle, InstanceProfile, "iam:ListInstanceProfileTags", ""),
+    call(Apply, Bundle, InstanceProfile, "iam:CreateInstanceProfile", ""),
+    call(Apply, Bundle, InstanceProfile, "iam:AddRoleToInstanceProfile", ""),
+    call(Apply, Bundle, InstanceProfile, "iam:TagInstanceProfile", ""),
+    call(Apply, Bundle, InstanceProfile, "iam:UntagInstanceProfile", ""),
     call(Apply, Bundle, InstanceProfile, "iam:RemoveRoleFromInstanceProfile", ""),
     call(Apply, Bundle, InstanceProfile, "iam:DeleteInstanceProfile", ""),
     call(Apply, Bundle, PodIdentityAssociation, "eks:CreatePodIdentityAssociation", ""),

@@ -87,7 +87,8 @@ fn the_lists_hold_what_is_called_and_nothing_else() {
     assert!(!everything && said.starts_with("no"), "the EKS identity is no admin: {said}");
     let proxy = lab.proxy();
     let mut seen = BTreeSet::new();
-    let first = "tags = { team = \"data\" }";
+    let first = "tags = { team = \"data\" }
+        instance_profile { create = true }";
     let tofu = Tofu::new(&lab, &configuration(&lab, "", first)).through(&proxy);
     tofu.plan().ok();
     take(&proxy, Phase::Plan, &mut seen);
@@ -99,7 +100,9 @@ fn the_lists_hold_what_is_called_and_nothing_else() {
     // other tags, a boundary, and what somebody else changed
     lab.boto3(BEHIND_OUR_BACK);
     let boundary = "tags = { owner = \"platform\" }
+        instance_profile { create = true }
         controller_role {
+          max_session_duration = 7200
           permissions_boundary = \"arn:aws:iam::aws:policy/PowerUserAccess\"
         }";
     tofu.write("main.tf", &configuration(&lab, "", boundary));
