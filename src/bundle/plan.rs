@@ -111,15 +111,18 @@ pub fn wanted(block: &Block, planned: &Value, place: &Place, found: &Found) -> R
     found.desired(&arguments(block, planned), &version.unwrap_or(SOME_VERSION), &place, &BTreeMap::new())
 }
 
-/// Names of an existing bundle follow its arguments; where those did not change, they stay as they are.
-pub fn rename(prior: &Value, planned: &mut Value, wanted: &Desired) {
+/// Names of an existing bundle follow its arguments; where those did not change, they stay as they are. Without anything `wanted`, they are
+/// not known yet.
+pub fn rename(prior: &Value, planned: &mut Value, wanted: Option<&Desired>) {
     let changed = |arguments: &[&str]| arguments.iter().any(|argument| planned.attr(argument) != prior.attr(argument));
     // a cluster is the same one under its name and its ARN
     let names = FOLLOWING.iter().filter(|(_, arguments)| *arguments != ["cluster_name"] && changed(arguments)).map(|(name, _)| *name);
     let names: Vec<&str> = names.collect();
     let mut renamed = planned.clone();
     names.iter().for_each(|name| renamed.set(name, Value::unknown()));
-    set_names(&mut renamed, wanted, true);
+    if let Some(wanted) = wanted {
+        set_names(&mut renamed, wanted, true);
+    }
     names.into_iter().for_each(|name| planned.set(name, renamed.attr(name).clone()));
 }
 

@@ -38,7 +38,7 @@ fn secrets(client: &Client, namespace: &str) -> Api<DynamicObject> {
 pub async fn read(client: &Client, namespace: &str, name: &str) -> Result<Option<Release>> {
     let api = secrets(client, namespace);
     let parameters = ListParams::default().labels(&format!("owner=helm,name={name}")).fields(&format!("type={SECRET_TYPE}"));
-    let action = || format!("list the records of release {namespace}/{name}");
+    let action = || format!("list the release records of {namespace}/{name}");
     let found = apply::retry(deadline(), || async { api.list(&parameters).await.map_err(|e| from_kube(action(), e)) }).await?;
     let mut secrets: Vec<(u64, Value)> = vec![];
     for secret in found.items {

@@ -103,8 +103,8 @@ impl Bundle {
         } else {
             if let Some(place) = prior.attr("cluster_arn").as_str().and_then(Place::of_arn) {
                 let wanted = plan::wanted(&self.schema.block, &planned, &place, &record.found);
+                plan::rename(&prior, &mut planned, wanted.as_ref().ok());
                 if let Ok(wanted) = &wanted {
-                    plan::rename(&prior, &mut planned, wanted);
                     diagnostics.extend(bundle_chart::warnings(&planned, wanted));
                 }
                 diagnostics.extend(self.review(&prior, &planned, wanted.err(), &record).await);
