@@ -1,5 +1,6 @@
 //! The bundle's pure steps (`desired`, `plan`) around an inventory in memory: every object of it in sync, drifted or gone.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use karpenter::bundle::desired::{Desired, Place, desired};
@@ -27,18 +28,31 @@ pub struct Inventory {
     resource: Bundle,
     objects: BTreeMap<String, String>,
     ready: bool,
+    /// The last answer of [`Inventory::desired`]: a state is read several times.
+    last: RefCell<Option<(Question, Option<Desired>)>>,
 }
+
+/// The arguments as JSON, the version, and the cluster's ARN.
+type Question = (serde_json::Value, String, String);
 
 impl Inventory {
     /// Nothing is there.
     pub fn new(resource: Bundle) -> Self {
-        Inventory { resource, objects: BTreeMap::new(), ready: true }
+        Inventory { resource, objects: BTreeMap::new(), ready: true, last: RefCell::default() }
     }
 
     fn desired(&self, state: &Value, newest: &str, cluster: &Cluster) -> Option<Desired> {
+        let arguments = convert::expand(&self.resource.schema().block, state);
+        let version = arguments["version"].as_str().unwrap_or(newest).to_owned();
+        let question = (arguments, version, cluster.arn.clone());
+        if let Some((_, answer)) = self.last.borrow().as_ref().filter(|(last, _)| *last == question) {
+            return answer.clone();
+        }
         let arguments = plan::arguments(&self.resource.schema().block, state);
         let version = Version::parse(arguments.version.as_deref().unwrap_or(newest)).ok()?;
-        desired(&arguments, &version, &Place::of_arn(&cluster.arn)?, &BTreeMap::new()).ok()
+        let answer = desired(&arguments, &version, &Place::of_arn(&cluster.arn)?, &BTreeMap::new()).ok();
+        *self.last.borrow_mut() = Some((question, answer.clone()));
+        answer
     }
 
     fn queue_url(desired: &Desired) -> Value {
