@@ -1,6 +1,8 @@
 //! An API server in memory, as far as a custom resource's object depends on it: server-side apply with owners, the CRDs' defaults,
 //! what other clients and Karpenter write. The provider's pure steps stand between it and the driver, in `lifecycle`'s order.
 
+use std::sync::Arc;
+
 use karpenter::helm::yaml;
 use karpenter::provider::Cluster;
 use karpenter::resources::manifest;
@@ -28,7 +30,7 @@ const DEFAULTED: [&str; 6] = [
 
 /// One object, its owner's view of it, and the type that manages it.
 pub struct ApiServer<K: Kind> {
-    resource: ApiObject<K>,
+    resource: Arc<ApiObject<K>>,
     live: Option<Json>,
     ours: Json,
     uids: u64,
@@ -36,7 +38,7 @@ pub struct ApiServer<K: Kind> {
 
 impl<K: Kind> ApiServer<K> {
     /// Without an object.
-    pub fn new(resource: ApiObject<K>) -> Self {
+    pub fn new(resource: Arc<ApiObject<K>>) -> Self {
         ApiServer { resource, live: None, ours: json!({}), uids: 0 }
     }
 

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use karpenter::bundle::desired::{Desired, Place, desired};
 use karpenter::bundle::plan;
@@ -25,7 +26,7 @@ const NOT_MANAGED: &str = "not managed";
 
 /// What a bundle consists of, by logical name, each with its line.
 pub struct Inventory {
-    resource: Bundle,
+    resource: Arc<Bundle>,
     objects: BTreeMap<String, String>,
     ready: bool,
     /// The last answer of [`Inventory::desired`]: a state is read several times.
@@ -37,7 +38,7 @@ type Question = (serde_json::Value, String, String);
 
 impl Inventory {
     /// Nothing is there.
-    pub fn new(resource: Bundle) -> Self {
+    pub fn new(resource: Arc<Bundle>) -> Self {
         Inventory { resource, objects: BTreeMap::new(), ready: true, last: RefCell::default() }
     }
 

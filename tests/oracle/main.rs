@@ -34,17 +34,18 @@ use drive::{Backend, Life, Subject};
 
 #[test]
 fn karpenter_nodepool_keeps_the_clients_rules() {
-    drive("karpenter_nodepool", api::<NodePoolKind>);
+    drive("karpenter_nodepool", api::<NodePoolKind>());
 }
 
 #[test]
 fn karpenter_nodeclass_keeps_the_clients_rules() {
-    drive("karpenter_nodeclass", api::<NodeClassKind>);
+    drive("karpenter_nodeclass", api::<NodeClassKind>());
 }
 
 #[test]
 fn karpenter_bundle_keeps_the_clients_rules() {
-    drive("karpenter_bundle", || Box::new(Inventory::new(Bundle::new(Arc::new(Connections::new())))));
+    let bundle = Arc::new(Bundle::new(Arc::new(Connections::new())));
+    drive("karpenter_bundle", || Box::new(Inventory::new(bundle.clone())));
 }
 
 #[test]
@@ -55,12 +56,13 @@ fn every_registered_type_is_driven() {
     }
 }
 
-fn api<K: Kind>() -> Box<dyn Backend> {
-    Box::new(ApiServer::new(ApiObject::<K>::new(Arc::new(Connections::new()))))
+fn api<K: Kind>() -> impl Fn() -> Box<dyn Backend> {
+    let kind = Arc::new(ApiObject::<K>::new(Arc::new(Connections::new())));
+    move || Box::new(ApiServer::new(kind.clone()))
 }
 
 /// Lives as many lives as it takes, and tells each kind of failure once, with the seed that repeats it.
-fn drive(type_name: &str, backend: fn() -> Box<dyn Backend>) {
+fn drive(type_name: &str, backend: impl Fn() -> Box<dyn Backend>) {
     let number = |name: &str, otherwise: u64| std::env::var(name).ok().map_or(otherwise, |text| text.parse().expect(name));
     let (first, wanted) = (number("ORACLE_SEED", 1), number("ORACLE_CASES", 20_000));
     let subject = Subject::new(type_name);
