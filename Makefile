@@ -39,5 +39,6 @@ build: ## the provider, debug profile
 tools: ## OpenTofu, Kubernetes, helm, registry and AWS emulator for the tests; about 15 minutes once
 	environment/build.sh
 
-bench: tools ## start-up, and 10, 100 and 1,000 pools: calls, time, CPU and memory as ratios; builds a release
-	$(CARGO) bench --locked --bench start --bench scale
+bench: tools ## start-up, and 10, 100 and 1,000 pools: calls, time, CPU and memory as ratios, of a release
+	$(CARGO) build --locked --release
+	PLUGIN_BINARY=$(CARGO_TARGET_DIR)/release/terraform-provider-karpenter $(CARGO) bench --locked --profile dev --bench start --bench scale

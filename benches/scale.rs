@@ -1,6 +1,6 @@
 //! What 10, 100 and 1,000 pools cost: calls, wall time, the provider's own CPU and memory, as ratios against the time that `tofu` takes
 //! for as many `terraform_data` resources in the same run. Started by `make bench`. The calls go through the counting proxy, whose
-//! time is part of the wall time. `PLUGIN_BINARY` measures another binary, `BENCH_SIZES` (`10,100`) other numbers of pools.
+//! time is part of the wall time. `PLUGIN_BINARY` is the binary to measure, `BENCH_SIZES` (`10,100`) other numbers of pools.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a benchmark fails by panicking
 

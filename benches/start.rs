@@ -1,5 +1,5 @@
 //! What every walk of `tofu` pays, three times a plan: time to the handshake, GetSchema, memory; as ratios against a process that
-//! does nothing, measured in the same run. Started by `make bench`. `PLUGIN_BINARY` measures another binary than this build's.
+//! does nothing, measured in the same run. Started by `make bench`. `PLUGIN_BINARY` is the binary to measure, where it is not this build's.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a benchmark fails by panicking
 
