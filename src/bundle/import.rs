@@ -13,7 +13,7 @@ use super::events;
 use super::found::{Found, FoundRole};
 use super::import_aws::{self, ControllerRole, Queue};
 use super::import_nodes::{self, Nodes};
-use super::names::{QUEUE_LIMIT, ROLE_LIMIT, within};
+use super::names;
 use crate::helm;
 use crate::kubernetes::{apply, from_kube};
 use crate::{Error, Kind};
@@ -140,7 +140,7 @@ async fn controller_role(
 }
 
 fn default_role(place: &Place) -> FoundRole {
-    let name = within(ROLE_LIMIT, &place.cluster, "-karpenter-controller");
+    let name = names::controller_role(&place.cluster);
     FoundRole { arn: place.iam_arn("role", "/", &name), path: "/".into(), name }
 }
 
@@ -178,7 +178,7 @@ fn take_queue(cx: &Context, queue: Queue, arguments: &mut Json, found: &mut Foun
         }
         Queue::Named { name, live, rules } => {
             let live = live.unwrap_or_default();
-            if name != default_queue(&cx.place) && cx.ownership(&live.tags) == Ownership::Ours {
+            if name != names::queue(&cx.place.cluster) && cx.ownership(&live.tags) == Ownership::Ours {
                 block.insert("name".into(), json!(name));
             }
             encryption(&live.attributes, &mut block);
@@ -220,7 +220,7 @@ fn take_nodes(cx: &Context, nodes: Nodes, arguments: &mut Json, found: &mut Foun
     }
     let mut block = serde_json::Map::new();
     if let Some((role, tags)) = role {
-        if role.name != import_nodes::default_role(&cx.place) && cx.ownership(&tags) == Ownership::Ours {
+        if role.name != names::node_role(&cx.place.cluster) && cx.ownership(&tags) == Ownership::Ours {
             block.insert("name".into(), json!(role.name));
         }
         found.node_role = Some(role);
@@ -235,11 +235,6 @@ fn put(arguments: &mut Json, name: &str, block: serde_json::Map<String, Json>) {
     if !block.is_empty() {
         arguments[name] = json!([block]);
     }
-}
-
-/// The name that a bundle's queue has by default.
-pub(super) fn default_queue(place: &Place) -> String {
-    within(QUEUE_LIMIT, &place.cluster, "-karpenter")
 }
 
 /// Takes away what the bundle sets itself, where it would set the same.

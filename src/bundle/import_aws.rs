@@ -9,7 +9,7 @@ use super::context::{Context, Ownership};
 use super::documents::passed_roles;
 use super::events::{self, Rule};
 use super::found::{Found, FoundRole};
-use super::import::default_queue;
+use super::names;
 use super::{policies, policy, queue, role, rules, statement};
 use crate::aws::error::from_sdk;
 use crate::{Error, Kind};
@@ -151,10 +151,10 @@ pub async fn queue(cx: &Context, configured: Option<String>, installed: bool) ->
         return Ok(Queue::Named { name, live, rules });
     }
     let cluster = &cx.place.cluster;
-    for name in [default_queue(&cx.place), format!("Karpenter-{cluster}"), cluster.clone()] {
+    for name in [names::queue(cluster), format!("Karpenter-{cluster}"), cluster.clone()] {
         let Some(live) = queue::observe(&cx.aws, &name, None).await? else { continue };
         let rules = fed_by(cx, &name).await?;
-        if name == default_queue(&cx.place) || !rules.is_empty() {
+        if name == names::queue(cluster) || !rules.is_empty() {
             return Ok(Queue::Named { name, live: Some(live), rules });
         }
     }

@@ -3,12 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::context::{Context, Ownership};
-use super::desired::Place;
 use super::found::FoundRole;
-use super::names::{ROLE_LIMIT, within};
-use super::{access_entry, instance_profile, nodes, role};
+use super::{access_entry, instance_profile, names, nodes, role};
+use crate::Error;
 use crate::aws::error::from_sdk;
-use crate::{Error, Kind};
 
 /// The nodes' roles.
 #[derive(Clone, Debug, Default)]
@@ -21,11 +19,6 @@ pub struct Nodes {
     pub has_profile: bool,
 }
 
-/// The name that a bundle's node role has by default.
-pub fn default_role(place: &Place) -> String {
-    within(ROLE_LIMIT, &place.cluster, "-karpenter-node-role")
-}
-
 /// Looks for them. `passed` are the ARNs of the roles that the controller may pass to nodes.
 ///
 /// # Errors
@@ -33,13 +26,14 @@ pub fn default_role(place: &Place) -> String {
 pub async fn look(cx: &Context, client: &kube::Client, passed: &[String]) -> Result<Nodes, Error> {
     let nodes::Identities { mut roles, profiles } = nodes::identities(client, cx.deadline).await?;
     for profile in profiles {
-        roles.extend(role_of_profile(cx, &profile).await?);
+        let profile = instance_profile::observe(&cx.aws, &profile).await?;
+        roles.extend(profile.into_iter().flat_map(|profile| profile.roles));
     }
     let of_classes = roles.clone();
     if roles.is_empty() {
         roles.extend(passed.iter().filter_map(|arn| FoundRole::of_arn(arn)).map(|role| role.name));
     }
-    roles.insert(default_role(&cx.place));
+    roles.insert(names::node_role(&cx.place.cluster));
     let entered = if roles.len() == 1 && cx.place.has_access_entries { entered(cx).await? } else { BTreeSet::new() };
     let mut live = vec![];
     for name in roles.union(&entered) {
@@ -59,7 +53,7 @@ pub async fn look(cx: &Context, client: &kube::Client, passed: &[String]) -> Res
             role: FoundRole { name, arn: live.arn, path: live.path },
         });
     }
-    let mut nodes = choose(candidates, &default_role(&cx.place));
+    let mut nodes = choose(candidates, &names::node_role(&cx.place.cluster));
     if let Some((role, _)) = &nodes.role {
         let profile = instance_profile::observe(&cx.aws, &role.name).await?;
         nodes.has_profile = profile.is_some_and(|profile| cx.ownership(&profile.tags) == Ownership::Ours);
@@ -98,15 +92,6 @@ async fn entered(cx: &Context) -> Result<BTreeSet<String>, Error> {
         }
     }
     Ok(names)
-}
-
-async fn role_of_profile(cx: &Context, profile: &str) -> Result<Option<String>, Error> {
-    let answer = cx.aws.iam.get_instance_profile().instance_profile_name(profile).send().await;
-    match answer.map_err(|e| from_sdk(format!("iam:GetInstanceProfile {profile}"), e)) {
-        Ok(answer) => Ok(answer.instance_profile.and_then(|profile| profile.roles.into_iter().next()).map(|role| role.role_name)),
-        Err(error) if error.kind == Kind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,21 @@ pub const QUEUE_LIMIT: usize = 80;
 /// Longest name of an IAM policy.
 pub const POLICY_LIMIT: usize = 128;
 
+/// The controller's role of a cluster, where the arguments name none.
+pub fn controller_role(cluster: &str) -> String {
+    within(ROLE_LIMIT, cluster, "-karpenter-controller")
+}
+
+/// The nodes' role of a cluster, where the arguments name none.
+pub fn node_role(cluster: &str) -> String {
+    within(ROLE_LIMIT, cluster, "-karpenter-node-role")
+}
+
+/// The interruption queue of a cluster, where the arguments name none.
+pub fn queue(cluster: &str) -> String {
+    within(QUEUE_LIMIT, cluster, "-karpenter")
+}
+
 /// `prefix` and `suffix` joined, the prefix cut and marked with eight hex digits of its hash where `limit` characters demand it.
 pub fn within(limit: usize, prefix: &str, suffix: &str) -> String {
     if prefix.len() + suffix.len() <= limit {

@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::super::arguments::Arguments;
 use super::super::events::{self, Rule};
-use super::super::names::{QUEUE_LIMIT, within};
+use super::super::names;
 use super::{MadeQueue, Place, Queue};
 
 /// Seconds for which a message is of use: an interruption comes two minutes ahead.
@@ -20,7 +20,7 @@ pub(super) fn queue(arguments: &Arguments, place: &Place) -> Option<Queue> {
     if queue.enabled == Some(false) {
         return None;
     }
-    let name = queue.name.unwrap_or_else(|| within(QUEUE_LIMIT, &place.cluster, "-karpenter"));
+    let name = queue.name.unwrap_or_else(|| names::queue(&place.cluster));
     let arn = place.regional_arn("sqs", &name);
     if queue.create == Some(false) {
         return Some(Queue { name, arn, made: None });

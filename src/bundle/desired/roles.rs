@@ -6,7 +6,7 @@ use semver::Version;
 use serde_json::{Value as Json, json};
 
 use super::super::arguments::{Arguments, Credentials, IpFamily};
-use super::super::names::{POLICY_LIMIT, ROLE_LIMIT, within};
+use super::super::names::{self, POLICY_LIMIT, within};
 use super::super::observe::ACCESS_ENTRY;
 use super::super::policies::{self, Grants};
 use super::super::statement::Statement;
@@ -38,7 +38,7 @@ pub(super) fn controller(
         let name = arn.rsplit('/').next().unwrap_or_default().to_owned();
         return Ok((Role { key, name, arn, made: None }, vec![]));
     }
-    let name = role.name.unwrap_or_else(|| within(ROLE_LIMIT, &place.cluster, "-karpenter-controller"));
+    let name = role.name.unwrap_or_else(|| names::controller_role(&place.cluster));
     let mut node_role_arns = vec![node_role.arn.clone()];
     node_role_arns.extend(arguments.node_role.iter().flat_map(|role| role.additional_arns.iter().flatten().cloned()));
     let statements: Vec<Json> = role.policy_statement.iter().flatten().map(Statement::json).collect();
@@ -96,7 +96,7 @@ fn trust(arguments: &Arguments, place: &Place) -> Json {
 
 pub(super) fn node(arguments: &Arguments, version: &Version, place: &Place) -> Role {
     let role = arguments.node_role.clone().unwrap_or_default();
-    let name = role.name.unwrap_or_else(|| within(ROLE_LIMIT, &place.cluster, "-karpenter-node-role"));
+    let name = role.name.unwrap_or_else(|| names::node_role(&place.cluster));
     let path = role.path.unwrap_or_else(|| "/".into());
     let arn = place.iam_arn("role", &path, &name);
     let made = (role.create != Some(false)).then(|| {
