@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::association::retag;
-use super::context::{Context, Ownership};
+use super::context::{Context, Ownership, unless_gone};
 use crate::aws::Clients;
 use crate::aws::error::from_sdk;
 use crate::{Error, Kind};
@@ -102,9 +102,10 @@ async fn create(cx: &Context, role_arn: &str, action: &str) -> Result<String, Er
 /// # Errors
 /// What EKS says.
 pub async fn delete(cx: &Context, role_arn: &str) -> Result<(), Error> {
-    let sent = cx.aws.eks.delete_access_entry().cluster_name(&cx.place.cluster).principal_arn(role_arn);
-    match sent.send().await.map_err(|e| from_sdk(format!("eks:DeleteAccessEntry {role_arn}"), e)) {
-        Err(error) if error.kind != Kind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    unless_gone(|| async {
+        let sent = cx.aws.eks.delete_access_entry().cluster_name(&cx.place.cluster).principal_arn(role_arn);
+        sent.send().await.map_err(|e| from_sdk(format!("eks:DeleteAccessEntry {role_arn}"), e))
+    })
+    .await
+    .map(drop)
 }

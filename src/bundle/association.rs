@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_eks::types::PodIdentityAssociation;
 
-use super::context::{Context, Ownership};
+use super::context::{Context, Ownership, unless_gone};
 use super::desired::Association;
 use crate::aws::Clients;
 use crate::aws::error::from_sdk;
@@ -161,9 +161,10 @@ pub async fn retag(cx: &Context, arn: &str, live: &BTreeMap<String, String>) -> 
 /// # Errors
 /// What EKS says.
 pub async fn delete(cx: &Context, id: &str) -> Result<(), Error> {
-    let sent = cx.aws.eks.delete_pod_identity_association().cluster_name(&cx.place.cluster).association_id(id);
-    match sent.send().await.map_err(|e| from_sdk(format!("eks:DeletePodIdentityAssociation {id}"), e)) {
-        Err(error) if error.kind != Kind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    unless_gone(|| async {
+        let sent = cx.aws.eks.delete_pod_identity_association().cluster_name(&cx.place.cluster).association_id(id);
+        sent.send().await.map_err(|e| from_sdk(format!("eks:DeletePodIdentityAssociation {id}"), e))
+    })
+    .await
+    .map(drop)
 }

@@ -114,6 +114,8 @@ pub fn differences(want: &Chart, live: &Observed) -> Result<Vec<String>, Error> 
     found.extend(chart_values::differences(&chart_values::values(want)?, &record.config()));
     if release.newest.revision() != record.revision() {
         found.push(format!("revision {} is {}", release.newest.revision(), release.newest.status().word()));
+    } else if let Some(former) = &release.deployed {
+        found.push(format!("revision {} is {} too", former.revision(), former.status().word()));
     }
     found.extend(live.objects.iter().filter(|(_, line)| line != IN_SYNC).map(|(id, line)| format!("{id} {}", plain(line))));
     if want.set.iter().any(|set| set.sensitive) {

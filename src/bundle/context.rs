@@ -56,6 +56,24 @@ pub enum Ownership {
     Untagged,
 }
 
+/// Calls about what AWS has named a moment ago; `None` where that is gone. AWS may for a while not know what exists, so it has to say
+/// so twice.
+///
+/// # Errors
+/// Any error but absence.
+pub async fn unless_gone<T, F: Future<Output = Result<T, Error>>>(call: impl Fn() -> F) -> Result<Option<T>, Error> {
+    let mut done = call().await;
+    if done.as_ref().is_err_and(|error| error.kind == Kind::NotFound) {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        done = call().await;
+    }
+    match done {
+        Ok(done) => Ok(Some(done)),
+        Err(error) if error.kind == Kind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 impl Context {
     /// Calls again on errors of these kinds, within the deadline and for at most a minute and a half.
     ///

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use aws_sdk_iam::config::retry::RetryConfig;
 use serde_json::Value as Json;
 
-use super::context::{Context, Ownership};
+use super::context::{Context, Ownership, unless_gone};
 use super::desired::Policy;
 use super::role::{document, iam_tags};
 use super::statement;
@@ -172,14 +172,17 @@ pub async fn delete(cx: &Context, arn: &str) -> Result<(), Error> {
     let delete = || async {
         cx.aws.iam.delete_policy().policy_arn(arn).send().await.map_err(|e| from_sdk(format!("iam:DeletePolicy {arn}"), e)).map(|_| ())
     };
-    match delete().await {
-        Err(error) if error.kind == Kind::NotFound => return Ok(()),
-        // attached still, as IAM sees it, or with older versions
-        Err(error) if error.kind == Kind::Conflict => {}
-        done => return done,
-    }
-    for id in other_versions(cx, arn).await? {
-        delete_version(cx, arn, &id).await?;
-    }
-    cx.patiently(&[Kind::Conflict], delete).await
+    unless_gone(|| async {
+        match delete().await {
+            // attached still, as IAM sees it, or with older versions
+            Err(error) if error.kind == Kind::Conflict => {}
+            done => return done,
+        }
+        for id in other_versions(cx, arn).await? {
+            delete_version(cx, arn, &id).await?;
+        }
+        cx.patiently(&[Kind::Conflict], delete).await
+    })
+    .await
+    .map(drop)
 }

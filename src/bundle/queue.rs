@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use aws_sdk_sqs::types::QueueAttributeName;
 use serde_json::Value as Json;
 
-use super::context::Context;
+use super::context::{Context, unless_gone};
 use super::desired::{MadeQueue, Queue};
 use super::statement;
 use crate::aws::Clients;
@@ -52,17 +52,15 @@ pub async fn observe(aws: &Clients, name: &str, known: Option<&str>) -> Result<O
             None => return Ok(None),
         },
     };
-    let attributes = async {
+    let attributes = unless_gone(|| async {
         let sent = aws.sqs.get_queue_attributes().queue_url(&url).attribute_names(QueueAttributeName::All);
         sent.send().await.map_err(|e| from_sdk(format!("sqs:GetQueueAttributes {name}"), e))
-    };
-    let tags =
-        async { aws.sqs.list_queue_tags().queue_url(&url).send().await.map_err(|e| from_sdk(format!("sqs:ListQueueTags {name}"), e)) };
-    let (attributes, tags) = match futures::try_join!(attributes, tags) {
-        Ok((attributes, tags)) => (attributes.attributes.unwrap_or_default(), tags.tags.unwrap_or_default()),
-        Err(error) if error.kind == Kind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
+    });
+    let tags = unless_gone(|| async {
+        aws.sqs.list_queue_tags().queue_url(&url).send().await.map_err(|e| from_sdk(format!("sqs:ListQueueTags {name}"), e))
+    });
+    let (Some(attributes), Some(tags)) = futures::try_join!(attributes, tags)? else { return Ok(None) };
+    let (attributes, tags) = (attributes.attributes.unwrap_or_default(), tags.tags.unwrap_or_default());
     let mut attributes: BTreeMap<String, String> = attributes.into_iter().map(|(name, value)| (name.as_str().to_owned(), value)).collect();
     let policy = attributes.remove("Policy").and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
     Ok(Some(Observed { url, attributes, policy, tags: tags.into_iter().collect() }))
@@ -160,8 +158,9 @@ pub async fn remove_marker(cx: &Context, url: &str) -> Result<(), Error> {
 /// # Errors
 /// What SQS says.
 pub async fn delete(cx: &Context, url: &str) -> Result<(), Error> {
-    match cx.aws.sqs.delete_queue().queue_url(url).send().await.map_err(|e| from_sdk(format!("sqs:DeleteQueue {url}"), e)) {
-        Err(error) if error.kind != Kind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    unless_gone(|| async {
+        cx.aws.sqs.delete_queue().queue_url(url).send().await.map_err(|e| from_sdk(format!("sqs:DeleteQueue {url}"), e))
+    })
+    .await
+    .map(drop)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures::future::{BoxFuture, try_join_all};
 use futures::{FutureExt as _, StreamExt as _};
 
-use super::context::{Context, Ownership};
+use super::context::{Context, Ownership, unless_gone};
 use super::desired::{Desired, InstanceProfile, Role};
 use super::observe::{ASSOCIATION, INSTANCE_PROFILE, Observed, QUEUE};
 use super::{access_entry, association, policy, queue, role, rules};
@@ -214,10 +214,17 @@ async fn maker(cx: &Context, profile: &str) -> Result<Maker, Error> {
 
 async fn delete_profile(cx: &Context, role_name: &str, profile: &str) -> Result<(), Error> {
     let iam = &cx.aws.iam;
-    let sent = iam.remove_role_from_instance_profile().instance_profile_name(profile).role_name(role_name);
-    gone_is_fine(sent.send().await.map_err(|e| from_sdk(format!("iam:RemoveRoleFromInstanceProfile {profile}"), e)))?;
-    let sent = iam.delete_instance_profile().instance_profile_name(profile);
-    gone_is_fine(sent.send().await.map_err(|e| from_sdk(format!("iam:DeleteInstanceProfile {profile}"), e)))
+    unless_gone(|| async {
+        let sent = iam.remove_role_from_instance_profile().instance_profile_name(profile).role_name(role_name);
+        sent.send().await.map_err(|e| from_sdk(format!("iam:RemoveRoleFromInstanceProfile {profile}"), e))
+    })
+    .await?;
+    unless_gone(|| async {
+        let sent = iam.delete_instance_profile().instance_profile_name(profile);
+        sent.send().await.map_err(|e| from_sdk(format!("iam:DeleteInstanceProfile {profile}"), e))
+    })
+    .await
+    .map(drop)
 }
 
 /// Takes a policy off a role; one that is off is fine.
@@ -225,27 +232,22 @@ async fn delete_profile(cx: &Context, role_name: &str, profile: &str) -> Result<
 /// # Errors
 /// What IAM says.
 pub async fn detach_policy(cx: &Context, role_name: &str, arn: &str) -> Result<(), Error> {
-    let sent = cx.aws.iam.detach_role_policy().role_name(role_name).policy_arn(arn);
-    gone_is_fine(sent.send().await.map_err(|e| from_sdk(format!("iam:DetachRolePolicy {role_name} {arn}"), e)))
+    unless_gone(|| async {
+        let sent = cx.aws.iam.detach_role_policy().role_name(role_name).policy_arn(arn);
+        sent.send().await.map_err(|e| from_sdk(format!("iam:DetachRolePolicy {role_name} {arn}"), e))
+    })
+    .await
+    .map(drop)
 }
 
 async fn delete_role(cx: &Context, name: &str) -> Result<(), Error> {
+    let delete = || async {
+        let sent = cx.aws.iam.delete_role().role_name(name);
+        sent.send().await.map_err(|e| from_sdk(format!("iam:DeleteRole {name}"), e))
+    };
     // IAM may still see a policy that was just detached
-    let deleted = cx
-        .patiently(&[Kind::Conflict], || async {
-            let sent = cx.aws.iam.delete_role().role_name(name);
-            sent.send().await.map_err(|e| from_sdk(format!("iam:DeleteRole {name}"), e))
-        })
-        .await;
-    gone_is_fine(deleted).map_err(|error| match error.kind {
+    unless_gone(|| cx.patiently(&[Kind::Conflict], delete)).await.map(drop).map_err(|error| match error.kind {
         Kind::Conflict => error.remedy("Remove the inline policies and instance profiles that others put on it, and apply again."),
         _ => error,
     })
-}
-
-fn gone_is_fine<T>(done: Result<T, Error>) -> Result<(), Error> {
-    match done {
-        Err(error) if error.kind != Kind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }

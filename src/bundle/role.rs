@@ -6,7 +6,7 @@ use aws_sdk_iam::types::Tag;
 use futures::future::try_join_all;
 use serde_json::Value as Json;
 
-use super::context::{Context, Ownership};
+use super::context::{Context, Ownership, unless_gone};
 use super::desired::{CREATING_TAG, MadeRole, Role};
 use super::statement;
 use crate::aws::Clients;
@@ -42,16 +42,13 @@ pub struct Observed {
 /// Any error but absence.
 pub async fn observe(aws: &Clients, name: &str) -> Result<Option<Observed>, Error> {
     let Some(mut role) = look(aws, name).await? else { return Ok(None) };
-    let mut pages = aws.iam.list_attached_role_policies().role_name(name).into_paginator().items().send();
-    while let Some(policy) = pages.next().await {
-        match policy {
-            Ok(policy) => role.attached.extend(policy.policy_arn),
-            Err(error) => match from_sdk(format!("iam:ListAttachedRolePolicies {name}"), error) {
-                gone if gone.kind == Kind::NotFound => return Ok(None),
-                error => return Err(error),
-            },
-        }
-    }
+    let attached = unless_gone(|| async {
+        let pages = aws.iam.list_attached_role_policies().role_name(name).into_paginator().items().send();
+        let policies: Result<Vec<_>, _> = pages.collect().await;
+        policies.map_err(|e| from_sdk(format!("iam:ListAttachedRolePolicies {name}"), e))
+    });
+    let Some(attached) = attached.await? else { return Ok(None) };
+    role.attached.extend(attached.into_iter().filter_map(|policy| policy.policy_arn));
     Ok(Some(role))
 }
 

@@ -6,7 +6,7 @@ use aws_sdk_eventbridge::types::{RuleState, Tag, Target};
 use futures::future::try_join_all;
 use serde_json::Value as Json;
 
-use super::context::Context;
+use super::context::{Context, unless_gone};
 use super::events::{Rule, TARGET_ID, common_prefix};
 use super::statement;
 use crate::aws::error::from_sdk;
@@ -122,21 +122,12 @@ pub async fn feeding(cx: &Context, queue_arn: &str) -> Result<BTreeSet<String>, 
 }
 
 async fn tags_of(cx: &Context, arn: &str) -> Result<BTreeMap<String, String>, Error> {
-    let list = || async {
+    let answer = unless_gone(|| async {
         let answer = cx.aws.eventbridge.list_tags_for_resource().resource_arn(arn).send().await;
         answer.map_err(|e| from_sdk(format!("events:ListTagsForResource {arn}"), e))
-    };
-    let answer = match list().await {
-        // the list has just named it: once more
-        Err(error) if error.kind == Kind::NotFound => list().await,
-        answer => answer,
-    };
-    match answer {
-        Ok(answer) => Ok(answer.tags.unwrap_or_default().into_iter().map(|tag| (tag.key, tag.value)).collect()),
-        // deleted since the list was made
-        Err(error) if error.kind == Kind::NotFound => Ok(BTreeMap::new()),
-        Err(error) => Err(error),
-    }
+    });
+    let tags = answer.await?.and_then(|answer| answer.tags).unwrap_or_default();
+    Ok(tags.into_iter().map(|tag| (tag.key, tag.value)).collect())
 }
 
 /// How a rule differs from what the bundle wants.
@@ -219,18 +210,15 @@ fn event_tags(tags: &BTreeMap<String, String>) -> Result<Vec<Tag>, Error> {
 /// What EventBridge says.
 pub async fn delete(cx: &Context, name: &str) -> Result<(), Error> {
     let bus = &cx.aws.eventbridge;
-    let listed =
-        match bus.list_targets_by_rule().rule(name).send().await.map_err(|e| from_sdk(format!("events:ListTargetsByRule {name}"), e)) {
-            Ok(answer) => answer.targets.unwrap_or_default(),
-            Err(error) if error.kind == Kind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
-        };
-    if !listed.is_empty() {
-        let sent = bus.remove_targets().rule(name).set_ids(Some(listed.into_iter().map(|target| target.id).collect()));
-        sent.send().await.map_err(|e| from_sdk(format!("events:RemoveTargets {name}"), e))?;
-    }
-    match bus.delete_rule().name(name).send().await.map_err(|e| from_sdk(format!("events:DeleteRule {name}"), e)) {
-        Err(error) if error.kind != Kind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    unless_gone(|| async {
+        let listed = bus.list_targets_by_rule().rule(name).send().await;
+        let listed = listed.map_err(|e| from_sdk(format!("events:ListTargetsByRule {name}"), e))?.targets.unwrap_or_default();
+        if !listed.is_empty() {
+            let sent = bus.remove_targets().rule(name).set_ids(Some(listed.into_iter().map(|target| target.id).collect()));
+            sent.send().await.map_err(|e| from_sdk(format!("events:RemoveTargets {name}"), e))?;
+        }
+        bus.delete_rule().name(name).send().await.map_err(|e| from_sdk(format!("events:DeleteRule {name}"), e))
+    })
+    .await
+    .map(drop)
 }

@@ -60,7 +60,7 @@ pub async fn apply(client: &Client, desired: &Desired, prior: Option<Release>) -
         && unchanged(desired, prior, &rendered.manifest)
     {
         steps.run(client, desired).await?;
-        return Ok(prior.clone());
+        return settle_history(client, desired, Some(prior), prior.newest.clone()).await;
     }
     let first_deployed = prior.as_ref().and_then(|p| p.current().first_deployed().map(str::to_owned));
     let mut record = Record::new(desired, info.revision, &rendered, first_deployed.as_deref());
@@ -78,7 +78,7 @@ pub async fn apply(client: &Client, desired: &Desired, prior: Option<Release>) -
     }
     record.set_status(Status::Deployed, if info.upgrade { "Upgrade complete" } else { "Install complete" });
     store::write(client, &desired.namespace, &mut record).await?;
-    settle_history(client, desired, prior, record).await
+    settle_history(client, desired, prior.as_ref(), record).await
 }
 
 /// Hooks, objects, hooks again; in between, an atomic upgrade must get ready.
@@ -159,12 +159,13 @@ async fn give_up(client: &Client, desired: &Desired, record: &mut Record, error:
     error
 }
 
-/// Marks the former revision as superseded, and forgets the oldest ones.
-pub(super) async fn settle_history(client: &Client, desired: &Desired, prior: Option<Release>, record: Record) -> Result<Release> {
+/// Marks former revisions as superseded, and forgets the oldest ones. A process that died here has left it to the next apply.
+pub(super) async fn settle_history(client: &Client, desired: &Desired, prior: Option<&Release>, record: Record) -> Result<Release> {
     let mut revisions = vec![record.revision()];
     if let Some(prior) = prior {
         revisions.extend(prior.revisions.iter().copied().filter(|r| *r != record.revision()));
-        if let Some(mut former) = prior.live().cloned() {
+        let others = [Some(&prior.newest), prior.deployed.as_ref()].into_iter().flatten().filter(|r| r.revision() != record.revision());
+        for mut former in others.filter(|r| r.status() == Status::Deployed).cloned() {
             former.set_status(Status::Superseded, "");
             store::write(client, &desired.namespace, &mut former).await?;
         }

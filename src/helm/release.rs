@@ -85,7 +85,7 @@ pub struct Release {
     pub namespace: String,
     /// The newest revision.
     pub newest: Record,
-    /// The deployed revision, where it is not the newest.
+    /// The deployed revision before the newest. Where that is deployed too, a process has died between the two.
     pub deployed: Option<Record>,
     /// The numbers of all revisions, ascending.
     pub revisions: Vec<u64>,

@@ -40,5 +40,5 @@ async fn to(client: &Client, desired: &Desired, prior: &Release, live: &Record, 
     }
     store::write(client, &desired.namespace, &mut record).await?;
     outcome?;
-    settle_history(client, desired, Some(before), record).await.map(drop)
+    settle_history(client, desired, Some(&before), record).await.map(drop)
 }

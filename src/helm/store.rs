@@ -31,7 +31,7 @@ fn secrets(client: &Client, namespace: &str) -> Api<DynamicObject> {
     apply::api(client, &kind, Some(namespace))
 }
 
-/// Reads a release: its newest record and, if another one is deployed, that too. One LIST; `None` when there is no record.
+/// Reads a release: its newest record and the one before it that is deployed. One LIST; `None` when there is no record.
 ///
 /// # Errors
 /// What the API server says, and a record that is malformed.
@@ -51,11 +51,8 @@ pub async fn read(client: &Client, namespace: &str, name: &str) -> Result<Option
     let revisions = secrets.iter().map(|(revision, _)| *revision).collect();
     let Some((_, newest)) = secrets.last() else { return Ok(None) };
     let newest = Record::from_secret(newest)?;
-    let mut deployed = None;
-    if newest.status() != Status::Deployed {
-        let status = |json: &Value| json.pointer("/metadata/labels/status").and_then(Value::as_str) == Some(Status::Deployed.word());
-        deployed = secrets.iter().rev().find(|(_, json)| status(json)).map(|(_, json)| Record::from_secret(json)).transpose()?;
-    }
+    let status = |json: &Value| json.pointer("/metadata/labels/status").and_then(Value::as_str) == Some(Status::Deployed.word());
+    let deployed = secrets.iter().rev().skip(1).find(|(_, json)| status(json)).map(|(_, json)| Record::from_secret(json)).transpose()?;
     Ok(Some(Release { name: name.to_owned(), namespace: namespace.to_owned(), newest, deployed, revisions }))
 }
 
@@ -110,7 +107,7 @@ pub(super) async fn remove(client: &Client, namespace: &str, name: &str, revisio
 pub(super) async fn remove_all(client: &Client, namespace: &str, name: &str) -> Result<()> {
     let api = secrets(client, namespace);
     let parameters = ListParams::default().labels(&format!("owner=helm,name={name}")).fields(&format!("type={SECRET_TYPE}"));
-    let action = format!("delete the records of release {namespace}/{name}");
+    let action = format!("delete the release records of {namespace}/{name}");
     let call = || async { api.delete_collection(&DeleteParams::default(), &parameters).await.map_err(|e| from_kube(action.clone(), e)) };
     apply::retry(deadline(), call).await.map(drop)
 }

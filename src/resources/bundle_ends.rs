@@ -64,7 +64,8 @@ impl Bundle {
         if desired.controller_role.made.is_some() && record.owned.contains(desired.controller_role.key) {
             import_aws::retire_inline(&cx, &record.found).await?;
         }
-        // A second look, since the first may have been too early for what was made seconds before; what is still seen goes again.
+        // A second look, since the first may have been too early for what was made seconds before, or have missed what is in the way of
+        // the rest; what is still seen goes again.
         let mut errors = vec![];
         for _ in 0..2 {
             let live = match cluster_exists {
@@ -72,7 +73,7 @@ impl Bundle {
                 false => observe::observe_without_cluster(&cx, &desired, &known(record, state)).await?,
             };
             errors = remove::remove(&cx, Removal { old: &desired, live: &live, keep: None, owned: &record.owned, cluster_exists }).await;
-            if !errors.is_empty() {
+            if errors.iter().any(|error| error.kind != Kind::Conflict) {
                 break;
             }
         }

@@ -23,6 +23,8 @@ pub enum Verdict {
     Destroyed,
     /// Refused while nodes run; nothing of theirs changed.
     NothingDrained,
+    /// The call was not made this time, and all is well: pods are looked at only while they are not ready.
+    NotMade,
 }
 
 /// A pool with a node of its own, as a Karpenter that somebody else installed has left them.
@@ -55,6 +57,10 @@ pub fn play(stage: &Stage, baseline: &Baseline, cell: &Cell) -> Result<Verdict, 
     let fault = |pid| cell.event.fault(&cell.key, cell.nth, pid);
     let end = stage.apply_under(&mut kept, arguments.as_ref(), Some(&fault));
     if stage.proxy.met() == 0 {
+        if end == End::Done && cell.key.ends_with("/pods") {
+            settled(stage, &baseline.after[&cell.phase], &mut kept, arguments.as_ref(), false)?;
+            return Ok(Verdict::NotMade);
+        }
         return Err(format!("the call never came; the apply ended with {end:?}"));
     }
     match end {
