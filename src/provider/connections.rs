@@ -250,7 +250,7 @@ impl Connections {
                 return Err(Error::new(
                     Kind::Conflict,
                     action(),
-                    "it exists, but was not found where the provider block and `cluster_name` lead",
+                    "eks:DescribeCluster finds it, but not where the provider block and `cluster_name` lead",
                 )
                 .remedy("Apply again; if it stays so, check the provider's `region`, or give `cluster_name` as an ARN."));
             }

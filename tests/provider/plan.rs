@@ -102,7 +102,7 @@ fn a_refresh_with_an_unknown_configuration_keeps_the_state_and_says_so() {
     let elsewhere = tofu.env("AWS_REGION", "eu-west-1");
     let plan = elsewhere.plan();
     let errors = plan.outcome.errors();
-    assert!(errors.iter().any(|e| e.text().contains("was not found where the provider block")), "{errors:?}");
+    assert!(errors.iter().any(|e| e.text().contains("eks:DescribeCluster finds it, but not where the provider block")), "{errors:?}");
     elsewhere.env("AWS_REGION", "us-east-1").destroy().ok();
 }
 
