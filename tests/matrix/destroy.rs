@@ -216,7 +216,7 @@ fn a_bundle_whose_cluster_is_gone_is_kept_in_the_state_until_its_aws_objects_are
     let before = stage.count();
     let missing = || Fault::on("^eks:DescribeCluster$").status(404, "ResourceNotFoundException", "No cluster found for name: matrix.");
     let once = |_| missing();
-    fails(stage.apply_under(&mut kept, None, Some(&once)), &["find cluster", "it exists"]);
+    fails(stage.apply_under(&mut kept, None, Some(&once)), &["find cluster", "eks:DescribeCluster finds it"]);
     unchanged(&stage, &before);
     stage.proxy.fault(missing());
     assert!(stage.refresh(&mut kept).is_err());
