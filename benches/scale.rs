@@ -150,6 +150,7 @@ impl Bench {
         );
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of bytes")]
         let peak = peak as u64;
-        assert!(peak <= BUDGET || cfg!(debug_assertions), "{what} of {} pools took {peak} bytes of memory, over its budget", self.size);
+        let budgeted = std::env::var_os("PLUGIN_BINARY").is_some(); // a release
+        assert!(peak <= BUDGET || !budgeted, "{what} of {} pools took {peak} bytes of memory, over its budget", self.size);
     }
 }

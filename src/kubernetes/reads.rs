@@ -146,14 +146,14 @@ async fn list(client: &kube::Client, kind: &ApiResource, namespace: Option<&str>
     Ok(objects)
 }
 
-/// Gives every object of a kind to `take`, as the API server sends it, 500 a page.
+/// Gives every object of a kind to `take`, as the API server sends it, 500 a page; the resource version to watch from.
 pub(super) async fn pages(
     client: &kube::Client,
     kind: &ApiResource,
     namespace: Option<&str>,
     deadline: Instant,
     mut take: impl FnMut(Box<RawValue>) -> Result<(), Error>,
-) -> Result<(), Error> {
+) -> Result<String, Error> {
     let action = || format!("list {}", kind.plural);
     let path = Request::new(DynamicObject::url_path(kind, namespace));
     let mut parameters = ListParams::default().limit(500);
@@ -166,7 +166,7 @@ pub(super) async fn pages(
         page.items.into_iter().try_for_each(&mut take)?;
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => parameters = parameters.continue_token(&token),
-            None => return Ok(()),
+            None => return Ok(page.metadata.resource_version.unwrap_or_default()),
         }
     }
 }

@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use kube::api::{Api, ApiResource, DynamicObject, ListParams, WatchEvent, WatchParams};
+use kube::api::{ApiResource, DynamicObject, WatchEvent, WatchParams};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::apply::{self, Object};
 use super::error::from_kube;
 use super::layer::jitter;
+use super::reads;
 use crate::{Error, Kind};
 
 /// How long a watch outlives its last waiter: the next resource of a walk joins it instead of listing again.
@@ -35,7 +36,8 @@ struct Watch {
 struct Seen {
     /// When the LIST that this rests on began; `None` before the first.
     listed: Option<Instant>,
-    objects: BTreeMap<String, Arc<DynamicObject>>,
+    /// By name, as text: parsed ones take ten times the memory.
+    objects: BTreeMap<String, Arc<str>>,
     /// The last failure, while there is one.
     failure: Option<String>,
     /// A failure that will not pass.
@@ -60,7 +62,7 @@ impl Watches {
         object: &Object<'_>,
         deadline: Instant,
         done: impl FnMut(Option<&DynamicObject>) -> bool,
-    ) -> Result<Option<Arc<DynamicObject>>, Error> {
+    ) -> Result<Option<DynamicObject>, Error> {
         let watch = self.join(client, object.kind, object.namespace);
         let result = watch.until(client, object, deadline, done).await;
         tokio::spawn(async move {
@@ -77,7 +79,8 @@ impl Watches {
             return watch;
         }
         let (sender, seen) = watch::channel(Seen::default());
-        let task = tokio::spawn(follow(apply::api(client, kind, namespace), sender)).abort_handle();
+        let of = (client.clone(), kind.clone(), namespace.map(str::to_owned));
+        let task = tokio::spawn(async move { follow(&of.0, &of.1, of.2.as_deref(), sender).await }).abort_handle();
         let watch = Arc::new(Watch { seen, task });
         open.insert(key, Arc::downgrade(&watch));
         watch
@@ -91,10 +94,10 @@ impl Watch {
         object: &Object<'_>,
         deadline: Instant,
         mut done: impl FnMut(Option<&DynamicObject>) -> bool,
-    ) -> Result<Option<Arc<DynamicObject>>, Error> {
+    ) -> Result<Option<DynamicObject>, Error> {
         let began = Instant::now();
         let mut seen = self.seen.clone();
-        let mut certain = false;
+        let (mut certain, mut last) = (false, None);
         let action = format!("wait for {} {:?}", object.kind.kind, object.name);
         loop {
             // The lock on what was seen must not be held across an await.
@@ -106,11 +109,15 @@ impl Watch {
                 return Err(Error::new(kind, action, failure.unwrap_or_default()));
             }
             match (found, listed) {
-                (Some(found), _) => {
+                // another object has changed
+                (Some(text), _) if last.as_ref().is_some_and(|last| Arc::ptr_eq(last, &text)) => {}
+                (Some(text), _) => {
                     certain = true;
+                    let found = parse(&text).map_err(|e| Error::new(Kind::Other, action.clone(), e.to_string()))?;
                     if done(Some(&found)) {
                         return Ok(Some(found));
                     }
+                    last = Some(text);
                 }
                 // Certain after a DELETE event, or by a LIST that began after us: what we found may lag behind our own write.
                 (None, Some(listed)) if certain || listed >= began => {
@@ -121,7 +128,7 @@ impl Watch {
                 (None, Some(_)) => match apply::get(client, object, deadline).await? {
                     None if done(None) => return Ok(None),
                     None => certain = true,
-                    Some(found) if done(Some(&found)) => return Ok(Some(Arc::new(found))),
+                    Some(found) if done(Some(&found)) => return Ok(Some(found)),
                     Some(_) => {}
                 },
                 (None, None) => {}
@@ -139,10 +146,10 @@ impl Watch {
 }
 
 /// Lists, watches from there on, and lists again whenever the watch is lost.
-async fn follow(api: Api<DynamicObject>, seen: watch::Sender<Seen>) {
+async fn follow(client: &kube::Client, kind: &ApiResource, namespace: Option<&str>, seen: watch::Sender<Seen>) {
     let mut wait = Duration::from_millis(250);
     loop {
-        match round(&api, &seen).await {
+        match round(client, kind, namespace, &seen).await {
             Ok(()) => {
                 wait = Duration::from_millis(250);
                 sleep(jitter(wait)).await;
@@ -163,18 +170,16 @@ async fn follow(api: Api<DynamicObject>, seen: watch::Sender<Seen>) {
     }
 }
 
-async fn round(api: &Api<DynamicObject>, seen: &watch::Sender<Seen>) -> Result<(), Error> {
+async fn round(client: &kube::Client, kind: &ApiResource, namespace: Option<&str>, seen: &watch::Sender<Seen>) -> Result<(), Error> {
+    let unread = |e: serde_json::Error| Error::new(Kind::Other, format!("read {}", kind.plural), e.to_string());
     let began = Instant::now();
-    let mut parameters = ListParams::default().limit(500);
     let mut objects = BTreeMap::new();
-    let mut version = loop {
-        let page = api.list(&parameters).await.map_err(|e| from_kube("list", e))?;
-        objects.extend(page.items.into_iter().map(keep));
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => parameters = parameters.continue_token(&token),
-            None => break page.metadata.resource_version.unwrap_or_default(),
-        }
-    };
+    let mut version = reads::pages(client, kind, namespace, began, |raw| {
+        objects.extend([parse(raw.get()).and_then(keep).map_err(unread)?]);
+        Ok(())
+    })
+    .await?;
+    let api = apply::api(client, kind, namespace);
     seen.send_modify(|seen| *seen = Seen { listed: Some(began), objects, failure: None, refused: None });
     loop {
         let mut events = api.watch(&WatchParams::default(), &version).await.map_err(|e| from_kube("watch", e))?.boxed();
@@ -182,14 +187,14 @@ async fn round(api: &Api<DynamicObject>, seen: &watch::Sender<Seen>) -> Result<(
             match event {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => {
                     version = object.metadata.resource_version.clone().unwrap_or(version);
-                    let (name, object) = keep(object);
+                    let (name, text) = keep(object).map_err(unread)?;
                     seen.send_modify(|seen| {
-                        seen.objects.insert(name, object);
+                        seen.objects.insert(name, text);
                     });
                 }
                 WatchEvent::Deleted(object) => {
                     version = object.metadata.resource_version.clone().unwrap_or(version);
-                    let (name, _) = keep(object);
+                    let name = object.metadata.name.unwrap_or_default();
                     seen.send_modify(|seen| {
                         seen.objects.remove(&name);
                     });
@@ -203,8 +208,13 @@ async fn round(api: &Api<DynamicObject>, seen: &watch::Sender<Seen>) -> Result<(
     }
 }
 
-/// Managed fields are most of an object's size, and no wait looks at them.
-fn keep(mut object: DynamicObject) -> (String, Arc<DynamicObject>) {
+/// An object's name and text. Managed fields are most of its size, and no wait looks at them.
+fn keep(mut object: DynamicObject) -> serde_json::Result<(String, Arc<str>)> {
     object.metadata.managed_fields = None;
-    (object.metadata.name.clone().unwrap_or_default(), Arc::new(object))
+    let text = serde_json::to_string(&object)?;
+    Ok((object.metadata.name.unwrap_or_default(), text.into()))
+}
+
+fn parse(text: &str) -> serde_json::Result<DynamicObject> {
+    serde_json::from_str(text)
 }

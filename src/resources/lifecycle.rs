@@ -213,7 +213,7 @@ impl<K: Kind> ApiObject<K> {
         (private.uid, private.imported) = (applied.metadata.uid.clone(), false);
         self.remember(&mut private, &applied, &Value::Null, &Placeholders::of(&target.connection.cluster));
         let mut diagnostics = Diagnostics::default();
-        let mut live = Arc::new(applied);
+        let mut live = applied;
         let generation = live.metadata.generation;
         let decided = |object: Option<&DynamicObject>| {
             let last = Readiness::of(object.unwrap_or(&live));
@@ -227,7 +227,7 @@ impl<K: Kind> ApiObject<K> {
                 Err(error) if error.kind == ErrorKind::Timeout => {
                     // the wait keeps nothing of what it saw last
                     if let Ok(Some(last)) = kubernetes::get(&target.client, &object, Instant::now() + LAST_LOOK).await {
-                        live = Arc::new(last);
+                        live = last;
                     }
                 }
                 Err(error) => diagnostics.warning(None, format!("could not wait for {} {:?}", K::KIND, target.name), error.message),
