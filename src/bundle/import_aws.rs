@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use futures::future::try_join_all;
 use serde_json::Value as Json;
 
-use super::context::{Context, Ownership};
+use super::context::{Context, Ownership, unless_gone};
 use super::documents::passed_roles;
 use super::events::{self, Rule};
 use super::found::{Found, FoundRole};
 use super::names;
 use super::{policies, policy, queue, role, rules, statement};
+use crate::Error;
 use crate::aws::error::from_sdk;
-use crate::{Error, Kind};
 
 /// The controller's role with what is on it.
 #[derive(Clone, Debug, Default)]
@@ -132,11 +132,11 @@ async fn inline(cx: &Context, role: &str) -> Result<Vec<(String, Json)>, Error> 
 pub async fn retire_inline(cx: &Context, found: &Found) -> Result<(), Error> {
     let Some(FoundRole { name: role, .. }) = &found.controller_role else { return Ok(()) };
     for name in &found.inline {
-        let sent = cx.aws.iam.delete_role_policy().role_name(role).policy_name(name).send().await;
-        match sent.map_err(|e| from_sdk(format!("iam:DeleteRolePolicy {role} {name}"), e)) {
-            Err(error) if error.kind != Kind::NotFound => return Err(error),
-            _ => {}
-        }
+        unless_gone(|| async {
+            let sent = cx.aws.iam.delete_role_policy().role_name(role).policy_name(name).send().await;
+            sent.map_err(|e| from_sdk(format!("iam:DeleteRolePolicy {role} {name}"), e))
+        })
+        .await?;
     }
     Ok(())
 }

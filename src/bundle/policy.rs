@@ -169,9 +169,8 @@ pub async fn delete_own(cx: &Context, arn: &str) -> Result<(), Error> {
 /// # Errors
 /// What IAM says.
 pub async fn delete(cx: &Context, arn: &str) -> Result<(), Error> {
-    let delete = || async {
-        cx.aws.iam.delete_policy().policy_arn(arn).send().await.map_err(|e| from_sdk(format!("iam:DeletePolicy {arn}"), e)).map(|_| ())
-    };
+    let delete =
+        || async { cx.aws.iam.delete_policy().policy_arn(arn).send().await.map_err(|e| from_sdk(format!("iam:DeletePolicy {arn}"), e)) };
     unless_gone(|| async {
         match delete().await {
             // attached still, as IAM sees it, or with older versions

@@ -51,8 +51,9 @@ pub async fn read(client: &Client, namespace: &str, name: &str) -> Result<Option
     let revisions = secrets.iter().map(|(revision, _)| *revision).collect();
     let Some((_, newest)) = secrets.last() else { return Ok(None) };
     let newest = Record::from_secret(newest)?;
-    let status = |json: &Value| json.pointer("/metadata/labels/status").and_then(Value::as_str) == Some(Status::Deployed.word());
-    let deployed = secrets.iter().rev().skip(1).find(|(_, json)| status(json)).map(|(_, json)| Record::from_secret(json)).transpose()?;
+    let is_deployed = |json: &Value| json.pointer("/metadata/labels/status").and_then(Value::as_str) == Some(Status::Deployed.word());
+    let deployed =
+        secrets.iter().rev().skip(1).find(|(_, json)| is_deployed(json)).map(|(_, json)| Record::from_secret(json)).transpose()?;
     Ok(Some(Release { name: name.to_owned(), namespace: namespace.to_owned(), newest, deployed, revisions }))
 }
 

@@ -79,8 +79,8 @@ impl Watches {
             return watch;
         }
         let (sender, seen) = watch::channel(Seen::default());
-        let of = (client.clone(), kind.clone(), namespace.map(str::to_owned));
-        let task = tokio::spawn(async move { follow(&of.0, &of.1, of.2.as_deref(), sender).await }).abort_handle();
+        let following = follow(client.clone(), kind.clone(), namespace.map(str::to_owned), sender);
+        let task = tokio::spawn(following).abort_handle();
         let watch = Arc::new(Watch { seen, task });
         open.insert(key, Arc::downgrade(&watch));
         watch
@@ -146,10 +146,10 @@ impl Watch {
 }
 
 /// Lists, watches from there on, and lists again whenever the watch is lost.
-async fn follow(client: &kube::Client, kind: &ApiResource, namespace: Option<&str>, seen: watch::Sender<Seen>) {
+async fn follow(client: kube::Client, kind: ApiResource, namespace: Option<String>, seen: watch::Sender<Seen>) {
     let mut wait = Duration::from_millis(250);
     loop {
-        match round(client, kind, namespace, &seen).await {
+        match round(&client, &kind, namespace.as_deref(), &seen).await {
             Ok(()) => {
                 wait = Duration::from_millis(250);
                 sleep(jitter(wait)).await;

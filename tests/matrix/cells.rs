@@ -243,7 +243,7 @@ fn may_lag(call: &Call) -> bool {
 const ONCE_FAILED: [(Phase, Event, &str); 3] = [
     // two revisions said that they are deployed
     (Phase::Move, Event::KillAfter, "kubernetes:PUT /api/v1/namespaces/kube-system/secrets/sh.helm.release.v1.karpenter.v2"),
-    // both stayed
+    // the role and the queue stayed
     (Phase::Move, Event::NotFound, "iam:DeleteRole"),
     (Phase::Move, Event::NotFound, "sqs:DeleteQueue"),
 ];
