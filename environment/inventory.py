@@ -1,6 +1,6 @@
-"""inventory.py [--json]   what exists in the lab: one line an object, "KIND NAME  details", from AWS (boto3) and the cluster (kubectl).
---json prints {"aws": {"KIND NAME": details}, "kubernetes": ["KIND.GROUP NAMESPACE/NAME"]} for tests, which compare two of them."""
-import json, os, subprocess, sys
+"""inventory.py   what exists in the lab: one line an object, "KIND NAME  details", from AWS (boto3).
+Tests compare two of what everything() returns: {"aws": {"KIND NAME": details}, "kubernetes": ["KIND.GROUP NAMESPACE/NAME"]}, by kubectl."""
+import json, os, subprocess
 import boto3
 
 CLUSTER = os.environ["CLUSTER_NAME"]
@@ -64,13 +64,10 @@ def brief(details):
     return "  ".join(f"{k}={','.join(map(str, v)) if isinstance(v, list) else v}" for k, v in shown.items())
 
 
-def main():
-    if "--json" in sys.argv:
-        print(json.dumps({"aws": aws(), "kubernetes": kubernetes()}, default=str))
-    else:
-        for name, details in aws().items():
-            print(f"  {name}  {brief(details)}")
+def everything():
+    return {"aws": aws(), "kubernetes": kubernetes()}
 
 
-if __name__ == "__main__":   # tests/matrix/census.py takes aws() alone
-    main()
+if __name__ == "__main__":
+    for name, details in aws().items():
+        print(f"  {name}  {brief(details)}")

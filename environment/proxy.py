@@ -90,6 +90,19 @@ class Handler(BaseHTTPRequestHandler):
         key = f"{service}:{action}" + (f" {path}" if path else "")
         mutating = not READS.search(action + " ")
         fault, status = FAULTS.due(key, mutating), 0
+
+        def record(status):
+            """Once a call, before its answer is whole: who has the answer finds the call in the log."""
+            self.record = lambda status: None
+            line = {"service": service, "action": action, "key": key, "mutating": mutating, "status": status, "start": start, "end": time.time()}
+            if path:
+                line["path"] = path
+            if fault:
+                line["fault"] = fault["do"]
+            with SAY:
+                self.server.log.write(json.dumps(line) + "\n"); self.server.log.flush()
+
+        self.record = record
         if FAULTS.delay and not self.server.tls:
             time.sleep(FAULTS.delay)
         try:
@@ -110,13 +123,7 @@ class Handler(BaseHTTPRequestHandler):
         except (OSError, http.client.HTTPException):
             self.close_connection = True
         finally:
-            record = {"service": service, "action": action, "key": key, "mutating": mutating, "status": status, "start": start, "end": time.time()}
-            if path:
-                record["path"] = path
-            if fault:
-                record["fault"] = fault["do"]
-            with SAY:
-                self.server.log.write(json.dumps(record) + "\n"); self.server.log.flush()
+            self.record(status)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = any
 
@@ -179,18 +186,23 @@ class Handler(BaseHTTPRequestHandler):
                 data = data.replace(self.server.kubernetes[0].encode(), self.server.kubernetes[1].encode())
             self.reply(response.status, headers + [("Content-Length", length or "0") if none else ("Content-Length", str(len(data)))], data, response.reason)
         else:
-            self.reply(response.status, headers + [("Transfer-Encoding", "chunked")], b"", response.reason)
+            self.head(response.status, headers + [("Transfer-Encoding", "chunked")], response.reason); self.wfile.flush()
             while data := response.read1(1 << 16):
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data)); self.wfile.flush()
+            self.record(response.status)
             self.wfile.write(b"0\r\n\r\n"); self.wfile.flush()
         if response.will_close and self.upstream:
             self.upstream.close(); self.upstream = None
 
-    def reply(self, status, headers, data, reason=None):
+    def head(self, status, headers, reason):
         self.send_response_only(status, reason)
         for k, v in headers:
             self.send_header(k, v)
         self.end_headers()
+
+    def reply(self, status, headers, data, reason=None):
+        self.record(status)
+        self.head(status, headers, reason)
         self.wfile.write(data); self.wfile.flush()
 
     def fail(self, fault, service, key, status=0):
@@ -203,6 +215,7 @@ class Handler(BaseHTTPRequestHandler):
         if fault["do"] == "stall":
             select.select([self.connection], [], [], fault["seconds"])
         if fault["do"] == "kill":
+            self.record(status)
             os.kill(fault["pid"], signal.SIGKILL)
         if fault["do"] in ("close", "stall", "kill"):
             self.close_connection = True

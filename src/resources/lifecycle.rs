@@ -221,6 +221,9 @@ impl<K: Kind> ApiObject<K> {
         };
         let object = target.object();
         tokio::select! {
+            biased;
+            // without time to wait, what the write answered is as good as another look
+            () = std::future::ready(()), if Instant::now() >= deadline => {}
             waited = target.connection.watches.until(&target.client, &object, deadline, decided) => match waited {
                 Ok(Some(object)) => live = object,
                 Ok(None) => {}

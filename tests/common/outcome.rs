@@ -103,7 +103,7 @@ impl Diagnostic {
 pub struct Plan {
     /// How the command ended: 0 is an empty plan, 2 a plan with changes.
     pub outcome: Outcome,
-    /// `show -json` of it; null when it failed.
+    /// `show -json` of it; null where it failed or `-json` told of no change, move or import.
     pub json: Value,
 }
 

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::lab::{Lab, find, lab_home, repository, text};
+use super::lab::{Lab, SHORT_LIVED, find, lab_home, repository, text};
 use super::outcome::{Outcome, Plan};
 use super::proxy::Proxy;
 
@@ -104,6 +104,7 @@ impl Tofu {
             ("HOME", &home.to_string_lossy()),
             ("TF_CLI_CONFIG_FILE", &rc.to_string_lossy()),
             ("CHECKPOINT_DISABLE", "1"),
+            ("GOGC", SHORT_LIVED),
             ("TF_INPUT", "0"),
             ("TF_IN_AUTOMATION", "1"),
         ] {
@@ -160,7 +161,7 @@ impl Tofu {
         self.run(&["validate", "-json"])
     }
 
-    /// `plan -json -detailed-exitcode -out`, then `show -json` of that plan.
+    /// `plan -json -detailed-exitcode -out`, then `show -json` of that plan where it has something to show.
     pub fn plan(&self) -> Plan {
         self.plan_with(&[])
     }
@@ -168,8 +169,10 @@ impl Tofu {
     /// [`Tofu::plan`] with more arguments, e.g. `-refresh=false`, `-destroy`.
     pub fn plan_with(&self, args: &[&str]) -> Plan {
         let outcome = self.run(&[&["plan", "-json", "-detailed-exitcode", "-out=tfplan"], args].concat());
+        // 0 says that nothing changes, but a move or an import may be there nevertheless
         let json = match outcome.code {
             1 => Value::Null,
+            0 if !outcome.stdout.contains(r#""type":"planned_change""#) => Value::Null,
             _ => self.json(&["show", "-json", "tfplan"]),
         };
         Plan { outcome, json }
@@ -200,11 +203,23 @@ impl Tofu {
         self.json(&["show", "-json"])
     }
 
-    /// The attributes of a resource in the state; null where there is none.
+    /// The attributes of a resource in the state's file; null where there is none. Addresses are as in `karpenter_nodepool.a["key"]`.
     pub fn resource(&self, address: &str) -> Value {
-        let state = self.show();
-        let resources = state["values"]["root_module"]["resources"].as_array().cloned().unwrap_or_default();
-        resources.into_iter().find(|r| r["address"] == address).map_or(Value::Null, |r| r["values"].clone())
+        let file = std::fs::read_to_string(self.dir().join("terraform.tfstate")).unwrap_or_else(|_| "{}".into());
+        let state: Value = serde_json::from_str(&file).expect("a state");
+        let resources = state["resources"].as_array().cloned().unwrap_or_default();
+        let instances = resources.iter().flat_map(|resource| {
+            let word = |key: &str| resource[key].as_str().unwrap_or_default();
+            let module = if word("module").is_empty() { String::new() } else { format!("{}.", word("module")) };
+            let all = format!("{module}{}.{}", word("type"), word("name"));
+            resource["instances"].as_array().into_iter().flatten().map(move |instance| match &instance["index_key"] {
+                Value::Null => (all.clone(), instance),
+                key => (format!("{all}[{key}]"), instance),
+            })
+        });
+        // one that is deposed is no more the resource
+        let mut present = instances.filter(|(_, instance)| instance["deposed"].is_null());
+        present.find(|(found, _)| found == address).map_or(Value::Null, |(_, instance)| instance["attributes"].clone())
     }
 
     /// An output's value.
