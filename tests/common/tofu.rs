@@ -203,23 +203,20 @@ impl Tofu {
         self.json(&["show", "-json"])
     }
 
-    /// The attributes of a resource in the state's file; null where there is none. Addresses are as in `karpenter_nodepool.a["key"]`.
+    /// The attributes of a resource in the state's file; null where there is none. The address is TYPE.NAME, of the root module.
     pub fn resource(&self, address: &str) -> Value {
+        self.instance(address)["attributes"].clone()
+    }
+
+    /// As [`Tofu::resource`], with what the state has beside the attributes: `identity`, `private`.
+    pub fn instance(&self, address: &str) -> Value {
         let file = std::fs::read_to_string(self.dir().join("terraform.tfstate")).unwrap_or_else(|_| "{}".into());
         let state: Value = serde_json::from_str(&file).expect("a state");
-        let resources = state["resources"].as_array().cloned().unwrap_or_default();
-        let instances = resources.iter().flat_map(|resource| {
-            let word = |key: &str| resource[key].as_str().unwrap_or_default();
-            let module = if word("module").is_empty() { String::new() } else { format!("{}.", word("module")) };
-            let all = format!("{module}{}.{}", word("type"), word("name"));
-            resource["instances"].as_array().into_iter().flatten().map(move |instance| match &instance["index_key"] {
-                Value::Null => (all.clone(), instance),
-                key => (format!("{all}[{key}]"), instance),
-            })
-        });
+        let is_it = |r: &&Value| r["module"].is_null() && address.split_once('.') == r["type"].as_str().zip(r["name"].as_str());
+        let resource = state["resources"].as_array().into_iter().flatten().find(is_it).unwrap_or(&Value::Null);
         // one that is deposed is no more the resource
-        let mut present = instances.filter(|(_, instance)| instance["deposed"].is_null());
-        present.find(|(found, _)| found == address).map_or(Value::Null, |(_, instance)| instance["attributes"].clone())
+        let present = resource["instances"].as_array().into_iter().flatten().find(|i| i["deposed"].is_null());
+        present.cloned().unwrap_or_default()
     }
 
     /// An output's value.

@@ -1,18 +1,10 @@
 //! Resource identity, where the client has it: OpenTofu 1.12 keeps it in the state and imports by it.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::fixture::manifests;
 use super::{alone, differences, lab, provider};
 use crate::common::Tofu;
-
-/// The identity that the state has of the only instance of a resource.
-fn identity(tofu: &Tofu, name: &str) -> Value {
-    let state: Value = serde_json::from_slice(&std::fs::read(tofu.dir().join("terraform.tfstate")).unwrap()).unwrap();
-    let resource =
-        state["resources"].as_array().unwrap().iter().find(|r| r["type"] == name).unwrap_or_else(|| panic!("no {name} in {state:#}"));
-    resource["instances"][0]["identity"].clone()
-}
 
 #[test]
 fn an_object_is_imported_by_its_identity_and_keeps_it() {
@@ -28,8 +20,8 @@ fn an_object_is_imported_by_its_identity_and_keeps_it() {
     assert_eq!(plan.changes(), Vec::<String>::new(), "{}", differences(&plan));
     tofu.apply_planned().ok();
     let own = |name: &str| json!({"cluster_arn": arn, "name": name});
-    assert_eq!(identity(&tofu, "karpenter_nodepool"), own("trino.xsmall"));
-    assert_eq!(identity(&tofu, "karpenter_nodeclass"), own("4th-class"));
+    assert_eq!(tofu.instance("karpenter_nodepool.this")["identity"], own("trino.xsmall"));
+    assert_eq!(tofu.instance("karpenter_nodeclass.this")["identity"], own("4th-class"));
     tofu.plan().empty();
 
     // an update keeps it, a new object has its own
@@ -37,13 +29,13 @@ fn an_object_is_imported_by_its_identity_and_keeps_it() {
     std::fs::write(tofu.dir().join("generated.tf"), text.replace("\"Never\"", "\"48h\"")).unwrap();
     assert_eq!(tofu.plan().ok().changes(), ["karpenter_nodepool.this: update"]);
     tofu.apply_planned().ok();
-    assert_eq!(identity(&tofu, "karpenter_nodepool"), own("trino.xsmall"));
+    assert_eq!(tofu.instance("karpenter_nodepool.this")["identity"], own("trino.xsmall"));
     let text = std::fs::read_to_string(tofu.dir().join("generated.tf")).unwrap();
     std::fs::write(tofu.dir().join("generated.tf"), text.replace("\"trino.xsmall\"", "\"another\"")).unwrap();
     tofu.write("main.tf", &provider());
     assert_eq!(tofu.plan().ok().changes(), ["karpenter_nodepool.this: delete, create"]);
     tofu.apply_planned().ok();
-    assert_eq!(identity(&tofu, "karpenter_nodepool"), own("another"));
+    assert_eq!(tofu.instance("karpenter_nodepool.this")["identity"], own("another"));
     tofu.plan().empty();
     tofu.destroy().ok();
 }
