@@ -27,7 +27,7 @@ matrix: tools ## long runs, seeds printed: random specs against a real API serve
 
 check: ## rustfmt, clippy without warnings, generated files up to date
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) run --locked --quiet -- docs -check docs
 
 docs: ## docs/, from the declarations

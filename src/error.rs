@@ -1,6 +1,7 @@
 //! The one error of everything that does I/O. It becomes diagnostics only where a resource answers the client.
 
-use crate::tofu::path::Path;
+use tofu::diagnostics::{Diagnostic, Diagnostics, Severity};
+use tofu::path::Path;
 
 /// What went wrong, as far as callers decide by it. AWS errors are classified by code, Kubernetes' by status and reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,5 +102,24 @@ impl Error {
     pub fn caused_by(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
         self.source = Some(Box::new(source));
         self
+    }
+}
+
+impl From<Error> for Diagnostics {
+    /// Summary: the action; detail: message, causes, remedy.
+    fn from(error: Error) -> Self {
+        let mut detail = error.message;
+        for cause in &error.causes {
+            detail.push_str(&format!("\n  {}: {}", cause.field, cause.message));
+        }
+        if !error.remedy.is_empty() {
+            detail.push_str(&format!("\n\n{}", error.remedy));
+        }
+        Diagnostics(vec![Diagnostic {
+            severity: Severity::Error,
+            summary: format!("could not {}", error.action),
+            detail,
+            path: error.path,
+        }])
     }
 }

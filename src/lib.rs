@@ -1,7 +1,7 @@
 //! OpenTofu and Terraform provider for Karpenter on Amazon EKS.
 //!
-//! Read top-down: [`plugin`] is the process, [`server`] the gRPC service, [`tofu`] the framework that knows neither AWS nor
-//! Kubernetes, [`provider`] turns the provider block into clients, [`resources`] holds one file per HCL type.
+//! Read top-down: [`plugin`] is the process, [`server`] the gRPC service, [`tofu`] the framework, a crate of its own that knows
+//! neither AWS nor Kubernetes, [`provider`] turns the provider block into clients, [`resources`] holds one file per HCL type.
 
 pub mod aws;
 pub mod bundle;
@@ -17,6 +17,6 @@ pub mod provider;
 pub mod proxies;
 pub mod resources;
 pub mod server;
-pub mod tofu;
 
 pub use error::{Error, Kind};
+pub use tofu;

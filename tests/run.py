@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Runs all tests: builds them with cargo, then runs the test binaries side by side, since each waits for its servers most of the time.
 
-run.py [-j N] [NAME ...]      N binaries at a time, one more than there are cores unless told; NAMEs as after `cargo test --test`, or `lib`
+run.py [-j N] [NAME ...]      N binaries at a time, one more than there are cores unless told; NAMEs as after `cargo test --test`, or of a
+                              library for its own tests: `karpenter`, `tofu`
 What a binary prints is shown when it ends. One that is not done after LIMIT is killed and has failed; its servers end with it.
 How long each took is kept in $LAB_HOME, and the longest start first.
 """
@@ -12,13 +13,13 @@ LIMIT = 25 * 60  # seconds; the longest take about 3 minutes on a quiet machine 
 
 def build():
     """[(name, path)] of the test binaries."""
-    command = [os.environ.get("CARGO", "cargo"), "test", "--locked", "--no-run", "--message-format=json-render-diagnostics"]
+    command = [os.environ.get("CARGO", "cargo"), "test", "--workspace", "--locked", "--no-run", "--message-format=json-render-diagnostics"]
     built = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if built.returncode:
         sys.exit(built.returncode)
     artifacts = [json.loads(line) for line in built.stdout.splitlines() if line.startswith("{")]
     found = [a for a in artifacts if a.get("executable") and a["profile"]["test"]]
-    return [("lib" if "lib" in a["target"]["kind"] else a["target"]["name"], a["executable"]) for a in found]
+    return [(a["target"]["name"], a["executable"]) for a in found]
 
 
 def run(name, path):

@@ -72,7 +72,11 @@ pub fn documents(version: &Version, place: &Place, grants: &Grants<'_>) -> Resul
         .iter()
         // without a queue the statement about it would name no resource
         .filter(|statement| grants.queue_arn.is_some() || !statement["Resource"].as_str().is_some_and(|r| r.contains("${queue_arn}")))
-        .map(|statement| fill.json(statement))
+        .cloned()
+        .map(|mut statement| {
+            fill.json(&mut statement);
+            statement
+        })
         .chain(grants.queue_arn.and(grants.kms_key_id).map(|key| decrypt(place, key)));
     let mut sized: Vec<Measured> = filled.map(Measured::new).collect();
     let own: usize = sized.iter().map(|statement| statement.size).sum();
@@ -137,9 +141,10 @@ pub fn is_karpenters(document: &Json) -> bool {
     allowed(document).is_some_and(|actions| !actions.is_empty() && actions.iter().all(may))
 }
 
-/// The length that IAM counts: everything but whitespace.
+/// The length that IAM counts: everything but whitespace, which as JSON is written here can only be spaces in texts.
 pub fn counted_length(document: &Json) -> usize {
-    document.to_string().chars().filter(|c| !c.is_whitespace()).count()
+    let text = document.to_string();
+    text.chars().count() - text.matches(' ').count()
 }
 
 /// What placeholders in statements stand for.
@@ -150,33 +155,55 @@ struct Fill<'a> {
 }
 
 impl Fill<'_> {
-    fn json(&self, template: &Json) -> Json {
-        match template {
-            Json::String(text) if text == "${node_role_arns}" => match self.node_role_arns {
-                [one] => json!(one),
-                several => json!(several),
-            },
-            Json::String(text) => Json::String(self.text(text)),
-            Json::Array(items) => items.iter().map(|item| self.json(item)).collect(),
-            Json::Object(entries) => entries.iter().map(|(key, value)| (self.text(key), self.json(value))).collect(),
-            Json::Null | Json::Bool(_) | Json::Number(_) => template.clone(),
+    fn json(&self, json: &mut Json) {
+        match json {
+            Json::String(text) if text == "${node_role_arns}" => {
+                *json = match self.node_role_arns {
+                    [one] => json!(one),
+                    several => json!(several),
+                }
+            }
+            // 1.0 names EC2 as all partitions but China's do
+            Json::String(text) if text == "ec2.amazonaws.com" && self.place.partition == "aws-cn" => {
+                *json = json!(self.place.ec2_service())
+            }
+            Json::String(text) if text.contains('$') => *text = self.text(text),
+            Json::Array(items) => items.iter_mut().for_each(|item| self.json(item)),
+            Json::Object(entries) => {
+                let keys: Vec<String> = entries.keys().filter(|key| key.contains('$')).cloned().collect();
+                for key in keys {
+                    let value = entries.remove(&key).unwrap_or_default();
+                    entries.insert(self.text(&key), value);
+                }
+                entries.values_mut().for_each(|value| self.json(value));
+            }
+            Json::String(_) | Json::Null | Json::Bool(_) | Json::Number(_) => {}
         }
     }
 
     fn text(&self, text: &str) -> String {
+        let mut parts = text.split('$');
+        let mut filled = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let placeholder = part.strip_prefix('{').and_then(|part| part.split_once('}'));
+            match placeholder.and_then(|(name, rest)| Some((self.value(name)?, rest))) {
+                Some((value, rest)) => filled.extend([value, rest]),
+                None => filled.extend(["$", part]),
+            }
+        }
+        filled
+    }
+
+    fn value(&self, name: &str) -> Option<&str> {
         let Place { partition, region, account, cluster, .. } = self.place;
-        // 1.0 names EC2 as all partitions but China's do
-        if text == "ec2.amazonaws.com" && partition == "aws-cn" {
-            return self.place.ec2_service().to_owned();
-        }
-        if !text.contains("${") {
-            return text.to_owned();
-        }
-        text.replace("${partition}", partition)
-            .replace("${region}", region)
-            .replace("${account}", account)
-            .replace("${cluster}", cluster)
-            .replace("${queue_arn}", self.queue_arn)
+        Some(match name {
+            "partition" => partition,
+            "region" => region,
+            "account" => account,
+            "cluster" => cluster,
+            "queue_arn" => self.queue_arn,
+            _ => return None,
+        })
     }
 }
 

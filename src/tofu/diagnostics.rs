@@ -1,7 +1,6 @@
 //! What the client shows its user: errors and warnings, each at its attribute.
 
 use super::path::Path;
-use crate::Error;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,24 +51,5 @@ impl Diagnostics {
 
     fn add(&mut self, severity: Severity, path: Option<Path>, summary: String, detail: String) {
         self.0.push(Diagnostic { severity, summary, detail, path });
-    }
-}
-
-impl From<Error> for Diagnostics {
-    /// Summary: the action; detail: message, causes, remedy.
-    fn from(error: Error) -> Self {
-        let mut detail = error.message;
-        for cause in &error.causes {
-            detail.push_str(&format!("\n  {}: {}", cause.field, cause.message));
-        }
-        if !error.remedy.is_empty() {
-            detail.push_str(&format!("\n\n{}", error.remedy));
-        }
-        Diagnostics(vec![Diagnostic {
-            severity: Severity::Error,
-            summary: format!("could not {}", error.action),
-            detail,
-            path: error.path,
-        }])
     }
 }

@@ -207,7 +207,7 @@ fn heredoc(value: &Value, depth: usize) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tofu::schema::Schema;
+    use crate::schema::Schema;
     use schemars::JsonSchema;
 
     /// A house.

@@ -1,4 +1,4 @@
-//! What a resource type and a provider answer the client. [`crate::server`] decodes and encodes around these.
+//! What a resource type and a provider answer the client. The server decodes and encodes around these.
 
 use std::sync::Arc;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 
 use super::{Attribute, Block, Constraints, Format, Mode, NestedBlock, Outdates, Since, Text, Type};
-use crate::tofu::convert;
+use crate::convert;
 
 /// What an enclosing declaration says for those below it.
 #[derive(Clone, Copy, Default)]
