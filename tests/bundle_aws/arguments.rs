@@ -277,3 +277,32 @@ fn permissions_that_no_role_carries_are_refused_at_plan() {
     tofu.write("main.tf", &role("    additional_policies = { for i in range(10) : i => \"arn:aws:iam::123456789012:policy/${i}\" }"));
     refused(tofu.plan().outcome, "additional_policies take 10, which leaves 0");
 }
+
+#[test]
+fn bad_arguments_are_refused_offline() {
+    let lab = Lab::shared();
+    let tofu = Tofu::new(lab, "");
+    for (arguments, part) in [
+        ("  credentials = \"static\"", "one of"),
+        ("  controller_role {\n    additional_policies = { x = \"AdministratorAccess\" }\n  }", "no ARN of an IAM policy"),
+        ("  controller_role {\n    policy_statement {\n      resources = [\"*\"]\n    }\n  }", "either actions or not_actions"),
+        ("  controller_role {\n    assume_role_statement {\n      actions = [\"sts:AssumeRole\"]\n    }\n  }", "needs either principals"),
+        ("  controller_role {\n    max_session_duration = 60\n  }", "3600"),
+        ("  node_role {\n    additional_arns = [\"x\"]\n  }", "arn:aws"),
+        ("  node_role {\n    tags = { \"karpenter-tofu/x\" = \"y\" }\n  }", "are taken"),
+        ("  interruption_queue {\n    create = false\n  }", "which queue to use"),
+        ("  interruption_queue {\n    kms_key_id = \"alias/aws/sqs\"\n  }", "AWS manages that key"),
+        ("  interruption_queue {\n    kms_key_id = \"x\"\n    sqs_managed_sse_enabled = true\n  }", "either by SQS' own key"),
+        ("  rules {\n    prefix = \"0123456789012345678901234567890123456789\"\n  }", "31"),
+        ("  version = \"latest\"", "is no version"),
+        ("  controller_role {\n    create = false\n  }", "which role to use"),
+        ("  controller_role {\n    path = \"platform\"\n  }", "start and end with a slash"),
+        ("  tags = { \"aws:x\" = \"y\" }", "are taken"),
+        ("  timeouts {\n    create = \"soon\"\n  }", "soon"),
+    ] {
+        tofu.write("main.tf", &aws_only(lab, arguments));
+        refused(tofu.validate(), part);
+    }
+    tofu.write("main.tf", &configuration(lab, "", "", "values = [\"a: [\"]"));
+    refused(tofu.validate(), "chart.values");
+}

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use karpenter::helm::template::{ReleaseInfo, functions, render};
@@ -80,6 +81,22 @@ struct Turn {
     monitoring: bool,
 }
 
+impl Turn {
+    /// Of helm, which renders it.
+    fn arguments(&self, archive: &Path, values: &Path) -> Vec<String> {
+        let (archive, values) = (archive.to_str().unwrap(), values.to_str().unwrap());
+        let mut arguments = vec!["template", self.release, archive, "-n", "kube-system", "--kube-version", KUBERNETES, "-f", values];
+        if self.monitoring {
+            arguments.extend(["--api-versions", MONITORING]);
+        }
+        arguments.into_iter().map(str::to_owned).collect()
+    }
+}
+
+const KUBERNETES: &str = "v1.36.3";
+
+const MONITORING: &str = "monitoring.coreos.com/v1";
+
 /// What came of it.
 enum Verdict {
     /// Both manifests: helm's and ours.
@@ -105,22 +122,32 @@ async fn we_render_what_helm_renders() {
     let turns: Vec<Turn> = (0..count)
         .map(|turn| Turn {
             text: FIXED.get(turn).map_or_else(|| random.values(), |text| (*text).to_owned()),
-            program: ["helm", "helm", "helm", "helm4"][random.below(4)],
+            program: ["helm", "helm4", "helm4", "helm4"][random.below(4)],
             release: ["karpenter", "harbor"][random.below(2)],
             monitoring: random.below(2) == 0,
         })
         .collect();
-    // helm is a process a render; together they fill the machine
+    // helm 3 is a process a render; one of helm 4 renders many
+    let (fours, threes): (Vec<usize>, Vec<usize>) = (0..turns.len()).partition(|index| turns[*index].program == "helm4");
+    let jobs: Vec<&[usize]> = threes.chunks(1).chain(fours.chunks(50)).collect();
     let next = AtomicUsize::new(0);
     let work = || {
         let mut done = vec![];
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(turn) = turns.get(index) else { return done };
-            let values = dir.path().join(format!("values-{index}.yaml"));
-            std::fs::write(&values, &turn.text).unwrap();
-            done.push((index, verdict(lab, &chart, &archive, &values, turn).map_err(|why| format!("seed {seed}, turn {index}: {why}"))));
+        while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let commands: Vec<Vec<String>> = job
+                .iter()
+                .map(|index| {
+                    let values = dir.path().join(format!("values-{index}.yaml"));
+                    std::fs::write(&values, &turns[*index].text).unwrap();
+                    turns[*index].arguments(&archive, &values)
+                })
+                .collect();
+            for (index, theirs) in job.iter().zip(helm(lab, turns[job[0]].program, &commands)) {
+                let verdict = verdict(&chart, &turns[*index], theirs);
+                done.push((*index, verdict.map_err(|why| format!("seed {seed}, turn {index}: {why}"))));
+            }
         }
+        done
     };
     let threads = std::thread::available_parallelism().map_or(2, |n| n.get() + 1);
     let verdicts: Vec<(usize, Result<Verdict, String>)> = std::thread::scope(|scope| {
@@ -145,32 +172,58 @@ async fn we_render_what_helm_renders() {
     }
 }
 
-/// What helm and we make of a values file; an error where only one of us refuses it.
-fn verdict(lab: &Lab, chart: &Chart, archive: &Path, values_file: &Path, turn: &Turn) -> Result<Verdict, String> {
-    let Turn { text, program, release, monitoring } = turn;
-    let mut helm = lab.command(program);
-    // a process this short needs neither a garbage collector nor threads
-    helm.envs([("GOGC", "off"), ("GOMAXPROCS", "1")]);
-    helm.args(["template", release]).arg(archive).args(["-n", "kube-system", "--kube-version", "v1.36.3", "-f"]).arg(values_file);
-    let mut capabilities = Capabilities::new("v1.36.3").unwrap();
-    if *monitoring {
-        helm.args(["--api-versions", "monitoring.coreos.com/v1"]);
-        capabilities.api_versions.insert("monitoring.coreos.com/v1".into());
+/// What helm prints, or says is wrong, for each of some commands.
+fn helm(lab: &Lab, program: &str, commands: &[Vec<String>]) -> Vec<Result<String, String>> {
+    if program == "helm4" {
+        let mut many = lab.command("helm4-many");
+        let answers: Vec<Value> = serde_json::from_slice(&fed(many.env("GOGC", "400"), &json!(commands))).unwrap();
+        let answer = |answer: &Value| match answer["error"].as_str().unwrap() {
+            "" => Ok(answer["out"].as_str().unwrap().to_owned()),
+            error => Err(error.to_owned()),
+        };
+        assert_eq!(answers.len(), commands.len());
+        return answers.iter().map(answer).collect();
     }
-    let helm = helm.output().unwrap();
+    let one = |arguments: &Vec<String>| {
+        // a process this short needs neither a garbage collector nor threads
+        let output = lab.command(program).envs([("GOGC", "off"), ("GOMAXPROCS", "1")]).args(arguments).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    };
+    commands.iter().map(one).collect()
+}
+
+/// What a command prints that is given JSON.
+fn fed(command: &mut Command, input: &Value) -> Vec<u8> {
+    use std::io::Write;
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut stdin, text) = (child.stdin.take().unwrap(), input.to_string());
+    std::thread::spawn(move || stdin.write_all(text.as_bytes()).unwrap());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{command:?}");
+    output.stdout
+}
+
+/// What helm and we make of a values file; an error where only one of us refuses it.
+fn verdict(chart: &Chart, turn: &Turn, theirs: Result<String, String>) -> Result<Verdict, String> {
+    let Turn { text, program, release, monitoring } = turn;
+    let mut capabilities = Capabilities::new(KUBERNETES).unwrap();
+    if *monitoring {
+        capabilities.api_versions.insert(MONITORING.into());
+    }
     let info = ReleaseInfo { name: (*release).into(), namespace: "kube-system".into(), revision: 1, upgrade: false };
     let ours = values::parse("values", std::slice::from_ref(text)).and_then(|user| render(chart, &user, &info, &capabilities));
-    match (helm.status.success(), ours) {
-        (true, Ok(rendered)) => {
+    match (theirs, ours) {
+        (Ok(theirs), Ok(rendered)) => {
             // helm prints hooks behind everything else
             let hooks: String = rendered.hooks.iter().map(|hook| format!("---\n# Source: {}\n{}\n", hook.path, hook.text)).collect();
-            Ok(Verdict::Both(String::from_utf8(helm.stdout).unwrap(), rendered.manifest + &hooks))
+            Ok(Verdict::Both(theirs, rendered.manifest + &hooks))
         }
-        (false, Err(_)) => Ok(Verdict::Neither),
+        (Err(_), Err(_)) => Ok(Verdict::Neither),
         // `helm template` prints an object without a usable name, and only the API server refuses it
-        (true, Err(error)) if error.message.contains("without apiVersion, kind or metadata.name") => Ok(Verdict::Neither),
-        (_, ours) => {
-            let (said, ours) = (String::from_utf8_lossy(&helm.stderr), ours.map(|_| "nothing is wrong"));
+        (Ok(_), Err(error)) if error.message.contains("without apiVersion, kind or metadata.name") => Ok(Verdict::Neither),
+        (theirs, ours) => {
+            let (said, ours) = (theirs.map_or_else(|error| error, |_| "nothing is wrong".into()), ours.map(|_| "nothing is wrong"));
             Err(format!("{program} says {said}\nwe say {ours:?}\n{text}"))
         }
     }
@@ -179,7 +232,6 @@ fn verdict(lab: &Lab, chart: &Chart, archive: &Path, values_file: &Path, turn: &
 /// The objects of manifests by their address, read by another YAML reader than ours; by ours where that one knows less than helm (a tab
 /// after a colon).
 fn objects(lab: &Lab, manifests: &[&String]) -> Vec<BTreeMap<String, Value>> {
-    use std::io::Write;
     let script = "
 import sys, json, yaml
 def read(text):
@@ -187,11 +239,7 @@ def read(text):
     except yaml.YAMLError: return None
 print(json.dumps([read(text) for text in json.load(sys.stdin)], default=str))";
     let mut python = lab.command(lab.var("LAB_PYTHON"));
-    let mut python = python.args(["-c", script]).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
-    let mut input = python.stdin.take().unwrap();
-    let text = serde_json::to_string(manifests).unwrap();
-    std::thread::spawn(move || input.write_all(text.as_bytes()).unwrap());
-    let read: Vec<Value> = serde_json::from_slice(&python.wait_with_output().unwrap().stdout).unwrap();
+    let read: Vec<Value> = serde_json::from_slice(&fed(python.args(["-c", script]), &json!(manifests))).unwrap();
     let id = |o: &Value| format!("{} {} {}", o["kind"], o["metadata"]["namespace"], o["metadata"]["name"]);
     let list = |(manifest, read): (&&String, Value)| match read {
         Value::Array(list) => list,

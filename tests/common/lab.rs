@@ -50,7 +50,7 @@ impl Lab {
         SHARED.get_or_init(|| Lab::start(Options::default()))
     }
 
-    /// A lab of its own, for a test that needs the whole cluster or account. Takes about 11 s.
+    /// A lab of its own, for a test that needs the whole cluster or account.
     pub fn start(options: Options) -> Lab {
         Lab::start_in(None, options)
     }

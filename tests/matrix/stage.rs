@@ -37,7 +37,7 @@ struct Census {
 }
 
 impl Stage {
-    /// Starts one; about 15 s.
+    /// Starts one.
     pub fn start() -> Stage {
         let lab = Lab::start(Options { cluster_name: CLUSTER.into(), karpenter_ready: false, ..Options::default() });
         // of other nodes: EKS lets in no role that does not exist
