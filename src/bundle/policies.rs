@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 
 use super::documents::allowed;
 use super::place::Place;
+use crate::tofu::convert::replace_texts;
 use crate::tofu::path::Path;
 use crate::{Error, Kind};
 
@@ -72,11 +73,7 @@ pub fn documents(version: &Version, place: &Place, grants: &Grants<'_>) -> Resul
         .iter()
         // without a queue the statement about it would name no resource
         .filter(|statement| grants.queue_arn.is_some() || !statement["Resource"].as_str().is_some_and(|r| r.contains("${queue_arn}")))
-        .cloned()
-        .map(|mut statement| {
-            fill.json(&mut statement);
-            statement
-        })
+        .map(|statement| fill.statement(statement))
         .chain(grants.queue_arn.and(grants.kms_key_id).map(|key| decrypt(place, key)));
     let mut sized: Vec<Measured> = filled.map(Measured::new).collect();
     let own: usize = sized.iter().map(|statement| statement.size).sum();
@@ -155,43 +152,34 @@ struct Fill<'a> {
 }
 
 impl Fill<'_> {
-    fn json(&self, json: &mut Json) {
-        match json {
-            Json::String(text) if text == "${node_role_arns}" => {
-                *json = match self.node_role_arns {
-                    [one] => json!(one),
-                    several => json!(several),
-                }
-            }
-            // 1.0 names EC2 as all partitions but China's do
-            Json::String(text) if text == "ec2.amazonaws.com" && self.place.partition == "aws-cn" => {
-                *json = json!(self.place.ec2_service())
-            }
-            Json::String(text) if text.contains('$') => *text = self.text(text),
-            Json::Array(items) => items.iter_mut().for_each(|item| self.json(item)),
-            Json::Object(entries) => {
-                let keys: Vec<String> = entries.keys().filter(|key| key.contains('$')).cloned().collect();
-                for key in keys {
-                    let value = entries.remove(&key).unwrap_or_default();
-                    entries.insert(self.text(&key), value);
-                }
-                entries.values_mut().for_each(|value| self.json(value));
-            }
-            Json::String(_) | Json::Null | Json::Bool(_) | Json::Number(_) => {}
+    fn statement(&self, template: &Json) -> Json {
+        let mut statement = template.clone();
+        replace_texts(&mut statement, &|text| self.text(text));
+        if statement["Resource"] == "${node_role_arns}" {
+            statement["Resource"] = match self.node_role_arns {
+                [one] => json!(one),
+                several => json!(several),
+            };
         }
+        statement
     }
 
-    fn text(&self, text: &str) -> String {
-        let mut parts = text.split('$');
-        let mut filled = parts.next().unwrap_or_default().to_owned();
-        for part in parts {
+    /// A text without its placeholders, `None` for one that stays as it is.
+    fn text(&self, text: &str) -> Option<String> {
+        // 1.0 names EC2 as all partitions but China's do
+        if text == "ec2.amazonaws.com" && self.place.partition == "aws-cn" {
+            return Some(self.place.ec2_service().to_owned());
+        }
+        let (before, rest) = text.split_once('$')?;
+        let mut filled = before.to_owned();
+        for part in rest.split('$') {
             let placeholder = part.strip_prefix('{').and_then(|part| part.split_once('}'));
             match placeholder.and_then(|(name, rest)| Some((self.value(name)?, rest))) {
                 Some((value, rest)) => filled.extend([value, rest]),
                 None => filled.extend(["$", part]),
             }
         }
-        filled
+        Some(filled)
     }
 
     fn value(&self, name: &str) -> Option<&str> {

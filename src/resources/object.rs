@@ -235,7 +235,7 @@ impl<K: Kind> ApiObject<K> {
         let resource = K::api_resource();
         let mut body = json!({"apiVersion": resource.api_version, "kind": resource.kind, "metadata": expanded["metadata"]});
         body["spec"] = if expanded["spec"].is_object() { expanded["spec"].take() } else { json!({}) };
-        resolve(&mut body, &|text| placeholders.resolve(text));
+        convert::replace_texts(&mut body, &|text| text.contains("{{").then(|| placeholders.resolve(text)));
         body
     }
 
@@ -340,21 +340,6 @@ fn without_computed(block: &Block, config: &Value, planned: &Value) -> Value {
         value.set(&nested.name, Value::List(items));
     }
     value
-}
-
-fn resolve(json: &mut Json, replace: &dyn Fn(&str) -> String) {
-    match json {
-        Json::String(text) if text.contains("{{") => *text = replace(text),
-        Json::Array(items) => items.iter_mut().for_each(|item| resolve(item, replace)),
-        Json::Object(entries) => {
-            let resolved = std::mem::take(entries).into_iter().map(|(key, mut value)| {
-                resolve(&mut value, replace);
-                (if key.contains("{{") { replace(&key) } else { key }, value)
-            });
-            *entries = resolved.collect();
-        }
-        _ => {}
-    }
 }
 
 /// What Karpenter, kubectl and Helm keep in an object's metadata is not the user's to declare.

@@ -241,6 +241,22 @@ pub fn at<'a>(json: &'a Json, path: &[String]) -> Option<&'a Json> {
     path.iter().try_fold(json, |json, key| json.get(key)).filter(|json| !json.is_null())
 }
 
+/// Replaces texts of a JSON value, keys among them, where there is a `replacement`.
+pub fn replace_texts(json: &mut Json, replacement: &dyn Fn(&str) -> Option<String>) {
+    match json {
+        Json::String(text) => *text = replacement(text).unwrap_or_else(|| std::mem::take(text)),
+        Json::Array(items) => items.iter_mut().for_each(|item| replace_texts(item, replacement)),
+        Json::Object(entries) => {
+            let replaced = std::mem::take(entries).into_iter().map(|(key, mut value)| {
+                replace_texts(&mut value, replacement);
+                (replacement(&key).unwrap_or(key), value)
+            });
+            *entries = replaced.collect();
+        }
+        Json::Null | Json::Bool(_) | Json::Number(_) => {}
+    }
+}
+
 /// Sets what stands at a path of keys, making the objects on the way.
 pub fn put(json: &mut Json, path: &[String], value: Json) {
     let mut place = json;

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use karpenter::helm::template::{ReleaseInfo, functions, render};
@@ -175,8 +174,8 @@ async fn we_render_what_helm_renders() {
 /// What helm prints, or says is wrong, for each of some commands.
 fn helm(lab: &Lab, program: &str, commands: &[Vec<String>]) -> Vec<Result<String, String>> {
     if program == "helm4" {
-        let mut many = lab.command("helm4-many");
-        let answers: Vec<Value> = serde_json::from_slice(&fed(many.env("GOGC", "400"), &json!(commands))).unwrap();
+        let answers = lab.piped(&mut lab.command("helm4-many"), &json!(commands).to_string());
+        let answers: Vec<Value> = serde_json::from_str(&answers).unwrap();
         let answer = |answer: &Value| match answer["error"].as_str().unwrap() {
             "" => Ok(answer["out"].as_str().unwrap().to_owned()),
             error => Err(error.to_owned()),
@@ -187,21 +186,11 @@ fn helm(lab: &Lab, program: &str, commands: &[Vec<String>]) -> Vec<Result<String
     let one = |arguments: &Vec<String>| {
         // a process this short needs neither a garbage collector nor threads
         let output = lab.command(program).envs([("GOGC", "off"), ("GOMAXPROCS", "1")]).args(arguments).output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+        let said = if output.status.success() { Ok(output.stdout) } else { Err(output.stderr) };
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        said.map(text).map_err(text)
     };
     commands.iter().map(one).collect()
-}
-
-/// What a command prints that is given JSON.
-fn fed(command: &mut Command, input: &Value) -> Vec<u8> {
-    use std::io::Write;
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let (mut stdin, text) = (child.stdin.take().unwrap(), input.to_string());
-    std::thread::spawn(move || stdin.write_all(text.as_bytes()).unwrap());
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{command:?}");
-    output.stdout
 }
 
 /// What helm and we make of a values file; an error where only one of us refuses it.
@@ -239,7 +228,7 @@ def read(text):
     except yaml.YAMLError: return None
 print(json.dumps([read(text) for text in json.load(sys.stdin)], default=str))";
     let mut python = lab.command(lab.var("LAB_PYTHON"));
-    let read: Vec<Value> = serde_json::from_slice(&fed(python.args(["-c", script]), &json!(manifests))).unwrap();
+    let read: Vec<Value> = serde_json::from_str(&lab.piped(python.args(["-c", script]), &json!(manifests).to_string())).unwrap();
     let id = |o: &Value| format!("{} {} {}", o["kind"], o["metadata"]["namespace"], o["metadata"]["name"]);
     let list = |(manifest, read): (&&String, Value)| match read {
         Value::Array(list) => list,

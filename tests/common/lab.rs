@@ -213,7 +213,7 @@ impl Lab {
         success(&format!("{program} {}", args.join(" ")), &output)
     }
 
-    fn piped(&self, command: &mut Command, input: &str) -> String {
+    pub fn piped(&self, command: &mut Command, input: &str) -> String {
         use std::io::Write;
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
         child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("it reads");
