@@ -176,6 +176,31 @@ async fn a_release_of_helm_3_or_4_becomes_ours() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_changes_while_its_fields_pass_to_us_is_looked_at_again() {
+    let case = Case::new("restless").await;
+    let repository = format!("{}/karpenter", case.lab.chart_repository());
+    let set = "settings.clusterName=harbor,additionalLabels.gone=soon";
+    case.helm("helm", &["install", "restless", &repository, "--version", "1.14.1", "--plain-http", "--skip-crds", "--set", set]);
+    let proxy = case.lab.proxy();
+    let through = client(case.lab, &proxy.kubernetes).await;
+    let (desired, prior) = (case.desired("1.14.1", "{}").await, case.read().await);
+    proxy.fault(Fault::on("PATCH .*/poddisruptionbudgets/").hold());
+    let applying = tokio::spawn(async move { helm::apply(&through, &desired, prior).await });
+    tokio::task::block_in_place(|| {
+        assert!(proxy.held(Duration::from_secs(60)).is_some(), "no write to hold");
+        // what the disruption controller does at any time: it counts pods, and writes them to the status
+        case.lab.kubectl_text(&["annotate", "poddisruptionbudget", "karpenter", "-n", "restless", "counted=again"]);
+        proxy.release();
+    });
+    applying.await.unwrap().unwrap();
+    let writes = proxy.calls().into_iter().filter(|call| call.key.contains("PATCH") && call.key.contains("/poddisruptionbudgets/"));
+    let answers: Vec<u16> = writes.map(|call| call.status).collect();
+    assert!(matches!(answers[..], [409, .., 200, 200]), "refused, then passed and applied: {answers:?}");
+    let live = case.lab.kubectl(&["get", "poddisruptionbudget", "karpenter", "-n", "restless"]);
+    assert_eq!((&live["metadata"]["labels"]["gone"], &live["metadata"]["annotations"]["counted"]), (&Value::Null, &json!("again")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_killed_apply_is_completed_by_the_next() {
     let case = Case::new("killed").await;
     let proxy = case.lab.proxy();

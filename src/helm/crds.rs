@@ -260,9 +260,9 @@ async fn change(client: &Client, target: &Target, live: &Value) -> Result<Value>
         // part of it is its controller's, who put in a certificate: an apply would leave that, and a half is refused
         target.merge(client, &json!({"spec": {"conversion": {"strategy": "None", "webhook": null}}})).await?;
         let live = target.get(client).await?.unwrap_or_default();
-        return target.take_over(client, &live).await;
+        return target.take_over(client, live).await;
     }
-    target.take_over(client, live).await
+    target.take_over(client, live.clone()).await
 }
 
 /// The names of those CRDs that EKS Auto Mode keeps. It is told by EKS, by the CRD of its own node classes, or by CRDs of Karpenter's core

@@ -124,10 +124,23 @@ impl Target {
 
     /// Applies it over what exists. What Helm 3 (or 4 without server-side apply) wrote passes to our entry first, or a field that the new
     /// manifest lacks would stay.
-    pub async fn take_over(&self, client: &Client, live: &Value) -> Result<Value> {
-        if let Some(fields) = migrated(live.pointer("/metadata/managedFields")) {
+    ///
+    /// # Errors
+    /// [`Kind::Conflict`] where the object changes each time between our look and the write; what else the API server says.
+    pub async fn take_over(&self, client: &Client, mut live: Value) -> Result<Value> {
+        let mut attempts = 1..kubernetes::ATTEMPTS;
+        while let Some(fields) = migrated(live.pointer("/metadata/managedFields")) {
             let version = live.pointer("/metadata/resourceVersion").cloned().unwrap_or_default();
-            self.merge(client, &json!({"metadata": {"managedFields": fields, "resourceVersion": version}})).await?;
+            match self.merge(client, &json!({"metadata": {"managedFields": fields, "resourceVersion": version}})).await {
+                // a controller wrote its status meanwhile
+                Err(error) if error.kind == Kind::Conflict && attempts.next().is_some() => {
+                    live = self.get(client).await?.unwrap_or_default();
+                }
+                passed => {
+                    passed?;
+                    break;
+                }
+            }
         }
         self.apply(client).await
     }

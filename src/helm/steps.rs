@@ -86,7 +86,7 @@ fn targets(desired: &Desired, objects: &[Object]) -> Vec<Target> {
 
 async fn migrate(client: &Client, target: &Target) -> Result<Value> {
     let live = target.get(client).await?.unwrap_or_default();
-    target.take_over(client, &live).await
+    target.take_over(client, live).await
 }
 
 /// Makes objects, kind by kind. What exists is taken over when it is ours or may be adopted; otherwise what was made is deleted again,
@@ -123,7 +123,7 @@ async fn create(client: &Client, desired: &Desired, objects: &[Object]) -> Resul
         }
         for (_, target, live) in found {
             former.extend(former_release(client, desired, &live, &former).await?);
-            target.take_over(client, &live).await?;
+            target.take_over(client, *live).await?;
         }
     }
     Ok(former)

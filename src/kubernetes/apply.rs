@@ -9,6 +9,10 @@ use super::error::{from_kube, is_kind_missing};
 use super::layer::jitter;
 use crate::{Error, Kind};
 
+/// How often a write is tried whose object changed between our look and the write: controllers write annotations and status at any
+/// time.
+pub const ATTEMPTS: usize = 5;
+
 /// Which object: its kind, its namespace where it has one, its name.
 #[derive(Clone, Debug)]
 pub struct Object<'a> {

@@ -10,5 +10,5 @@ pub mod lists;
 pub mod reads;
 pub mod watch;
 
-pub use apply::{Apply, Object, apply, delete, delete_at_once, get, list, merge};
+pub use apply::{ATTEMPTS, Apply, Object, apply, delete, delete_at_once, get, list, merge};
 pub use error::{from_kube, is_kind_missing};

@@ -15,10 +15,6 @@ use crate::tofu::convert;
 use crate::tofu::diagnostics::Diagnostics;
 use crate::tofu::resource::ApplyRequest;
 
-/// How often a write is tried again whose object changed between our look and the write: Karpenter writes annotations and status
-/// at any time.
-const ATTEMPTS: usize = 5;
-
 /// A change, with what decides it.
 struct Change<'a, K: Kind> {
     types: &'a ApiObject<K>,
@@ -91,7 +87,7 @@ impl<K: Kind> Change<'_, K> {
 
     /// After an import: what the state holds is ours from now on, so that removing it later really removes it.
     async fn hand_over(&self, mut handover: Handover) -> Result<(), Error> {
-        for _ in 0..ATTEMPTS {
+        for _ in 0..kubernetes::ATTEMPTS {
             match self.pass(&handover).await {
                 Err(error) if error.kind == ErrorKind::Conflict => {}
                 other => return other.map(|_| ()),
@@ -109,7 +105,7 @@ impl<K: Kind> Change<'_, K> {
         if self.refuses() {
             return Err(self.told(removed.iter().map(|f| (*f).clone()).collect(), REFUSED));
         }
-        for _ in 0..ATTEMPTS {
+        for _ in 0..kubernetes::ATTEMPTS {
             let live = self.look().await?;
             self.as_planned(&live)?;
             let wanted = |path: &[String]| removed.iter().any(|field| field.path == path);
@@ -128,7 +124,7 @@ impl<K: Kind> Change<'_, K> {
 
     /// Fields that another manager changed are ours again, if they are still as the plan knew them.
     async fn force(&self, mut live: DynamicObject) -> Result<DynamicObject, Diagnostics> {
-        for _ in 0..ATTEMPTS {
+        for _ in 0..kubernetes::ATTEMPTS {
             self.as_planned(&live)?;
             let mut body = self.body.clone();
             body["metadata"]["resourceVersion"] = json!(live.metadata.resource_version);
