@@ -260,7 +260,7 @@ fn an_import_finds_the_names_that_were_chosen_and_a_namespace_moves_in_place() {
     let lab = lab("quartz");
     let arguments = |namespace: &str| {
         format!(
-            "  namespace = \"{namespace}\"\n  service_account = \"autoscaler\"\n  controller_role {{\n    name = \"mine\"\n    path = \"/platform/\"\n  }}\n  interruption_queue {{\n    name = \"mine\"\n  }}\n"
+            "  namespace = \"{namespace}\"\n  service_account = \"autoscaler\"\n  controller_role {{\n    name = \"mine\"\n    path = \"/platform/\"\n  }}\n  interruption_queue {{\n    name = \"mine-{namespace}\"\n  }}\n"
         )
     };
     let tofu = Tofu::new(&lab, &whole(&lab, &arguments("kube-system"), ""));
@@ -276,14 +276,42 @@ fn an_import_finds_the_names_that_were_chosen_and_a_namespace_moves_in_place() {
     imported.plan().empty();
     assert_eq!(lab.inventory(), inventory, "an import leads to no change");
 
+    let left = "result = [[a['namespace'] for a in eks.list_pod_identity_associations(clusterName=cluster)['associations']],
+                          [url.split('/')[-1] for url in sqs.list_queues().get('QueueUrls', [])]]";
+    // one that fails on its way is not forgotten: neither by a destroy, nor by the apply that goes on with it, nor by one to elsewhere
+    let proxy = lab.proxy();
+    let imported = imported.through(&proxy);
+    let failing = |namespace: &str| {
+        proxy.fault(Fault::on(&format!("PATCH .*/namespaces/{namespace}/deployments/")).times(100).status(403, "Forbidden", "not today"));
+        imported.write("main.tf", &whole(&lab, &arguments(namespace), ""));
+        refused(imported.apply(), "not today");
+        proxy.clear();
+    };
+    for namespace in ["first", "second"] {
+        lab.kubectl_text(&["create", "namespace", namespace]);
+        failing(namespace);
+        assert!(lab.exists(&["-n", namespace, "serviceaccount", "autoscaler"]));
+    }
+    assert!(!lab.exists(&["-n", "first", "serviceaccount", "autoscaler"]), "the second went on from the first");
+    imported.apply().ok();
+    imported.plan().empty();
+    assert_eq!(lab.boto3(left), json!([["second"], ["mine-second"]]));
+    failing("first");
+    imported.destroy().ok();
+    for namespace in ["first", "second", "kube-system"] {
+        assert_eq!(lab.helm(&["list", "-aqn", namespace]), "", "{namespace}");
+        assert!(!lab.exists(&["-n", namespace, "serviceaccount", "autoscaler"]), "{namespace}");
+    }
+    assert_eq!(lab.boto3(left), json!([[], []]));
+    tofu.apply().ok();
+
     lab.kubectl_text(&["create", "namespace", "karpenter"]);
     tofu.write("main.tf", &whole(&lab, &arguments("karpenter"), ""));
     assert_eq!(tofu.plan().ok().changes(), [format!("{ADDRESS}: update")]);
     tofu.apply_planned().ok();
     tofu.plan().empty();
     assert!(lab.exists(&["-n", "karpenter", "deployment", "karpenter"]) && !lab.exists(&["-n", "kube-system", "deployment", "karpenter"]));
-    let namespaces = "result = [a['namespace'] for a in eks.list_pod_identity_associations(clusterName=cluster)['associations']]";
-    assert_eq!(lab.boto3(namespaces), json!(["karpenter"]));
+    assert_eq!(lab.boto3(left), json!([["karpenter"], ["mine-karpenter"]]));
     tofu.destroy().ok();
 }
 
@@ -314,7 +342,15 @@ fn what_belongs_to_others_is_refused_or_used_as_it_is() {
         lab.boto3(remove);
     }
 
-    // the node role is there and untagged: used, never changed or deleted
+    // the node role is there and untagged: used, never changed or deleted; so it is where a bundle with one of its own turns to it
+    tofu.write("main.tf", &aws_only(&lab, "  node_role {\n    name = \"own\"\n  }"));
+    tofu.apply().ok();
+    lab.boto3("sqs.create_queue(QueueName='theirs')");
+    let inventory = lab.inventory();
+    tofu.write("main.tf", &aws_only(&lab, "  interruption_queue {\n    name = \"theirs\"\n  }"));
+    refused(tofu.apply(), "it exists and this bundle did not make it");
+    assert_eq!(lab.inventory(), inventory, "refused before the first write");
+    tofu.write("main.tf", &aws_only(&lab, ""));
     tofu.apply().ok();
     tofu.plan().empty();
     assert_eq!(tofu.resource(ADDRESS)["objects"]["node_role"], "not managed");

@@ -47,11 +47,18 @@ pub fn differences(cx: &Context, live: &Observed) -> Vec<String> {
 }
 
 /// Makes the entry, or changes the one that is there; whether it is the bundle's, and its ARN. One that somebody else made is left alone,
-/// as the node role of that name is then somebody else's, too.
+/// as the node role of that name is then somebody else's, too. An entry is of a role's id and not of its name: of a role that was made
+/// anew (`is_role_new`), it is made anew.
 ///
 /// # Errors
 /// What EKS says, and an entry of another type.
-pub async fn converge(cx: &Context, role_arn: &str, live: Option<&Observed>, owned: bool) -> Result<(bool, String), Error> {
+pub async fn converge(
+    cx: &Context,
+    role_arn: &str,
+    live: Option<&Observed>,
+    owned: bool,
+    is_role_new: bool,
+) -> Result<(bool, String), Error> {
     let action = format!("eks:CreateAccessEntry {role_arn}");
     let found = match live {
         Some(live) => live.clone(),
@@ -70,12 +77,12 @@ pub async fn converge(cx: &Context, role_arn: &str, live: Option<&Observed>, own
         },
     };
     let ours = owned || cx.ownership(&found.tags) == Ownership::Ours;
-    if found.kind != TYPE {
-        if !ours {
-            let message = format!("the role has an access entry of type {}, and nodes need {TYPE}", found.kind);
-            return Err(Error::new(Kind::AlreadyExists, action, message).remedy("Delete that access entry, or name another node role."));
-        }
-        // EKS cannot change a type.
+    if found.kind != TYPE && !ours {
+        let message = format!("the role has an access entry of type {}, and nodes need {TYPE}", found.kind);
+        return Err(Error::new(Kind::AlreadyExists, action, message).remedy("Delete that access entry, or name another node role."));
+    }
+    // EKS cannot change a type.
+    if ours && (is_role_new || found.kind != TYPE) {
         delete(cx, role_arn).await?;
         let arn = create(cx, role_arn, &action).await?;
         return Ok((true, arn));

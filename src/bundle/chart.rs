@@ -1,7 +1,7 @@
 //! Karpenter's chart and CRDs on the cluster.
 
 use super::chart_values;
-use super::desired::Chart;
+use super::desired::{Chart, SetValue};
 use crate::helm::crds::CrdState;
 use crate::helm::{self, Capabilities, Map, Readiness, RegistryAuth, Release, conversion, registry};
 use crate::tofu::path::Path;
@@ -204,11 +204,12 @@ async fn namespace_exists(session: &Session, want: &Chart) -> Result<bool, Error
     }
 }
 
-/// Whether a release that exists is of this very cluster, as its values say: a create that died may go on with it.
-pub fn is_of_this_cluster(want: &Chart, live: &Observed) -> bool {
+/// Whether a release that exists is what a create or a change of this bundle left that failed or died: this provider wrote its newest
+/// revision, for this very cluster. The state does not know it yet.
+pub fn is_left_behind(want: &Chart, live: &Observed) -> bool {
     let name = |values: &Map| values.get("settings").and_then(|settings| settings.get("clusterName")).cloned();
-    let Ok(values) = chart_values::values(want) else { return false };
-    live.release.as_ref().is_none_or(|release| name(&release.newest.config()) == name(&values))
+    let (Ok(values), Some(release)) = (chart_values::values(want), &live.release) else { return false };
+    release.newest.is_ours && name(&release.newest.config()) == name(&values)
 }
 
 fn adopt_hint(address: &str) -> String {
@@ -271,9 +272,20 @@ pub async fn converge(
                 atomic: want.atomic,
                 deadline,
             };
-            helm::apply(client, &desired, prior.clone()).await
+            helm::apply(client, &desired, prior.clone()).await.map_err(|error| without_secrets(&want.set, error))
         }
     }
+}
+
+/// An error that shows no sensitive value: the API server repeats what it refuses.
+fn without_secrets(set: &[SetValue], mut error: Error) -> Error {
+    // shorter ones are no secrets, and part of too many words
+    let secrets = set.iter().filter(|set| set.sensitive && set.value.len() > 3).map(|set| set.value.as_str());
+    for secret in secrets {
+        let texts = error.causes.iter_mut().map(|cause| &mut cause.message).chain([&mut error.message]);
+        texts.for_each(|text| *text = text.replace(secret, "(sensitive value)"));
+    }
+    error
 }
 
 /// Waits for the Deployment until the deadline, or only looks where the arguments say not to wait.
@@ -282,6 +294,18 @@ pub async fn converge(
 /// What the API server says; not being ready in time is none.
 pub async fn wait(session: &Session, want: &Chart, release: &Release, deadline: std::time::Instant) -> Result<Readiness, Error> {
     helm::wait_ready(&session.client, release, if want.wait { deadline } else { std::time::Instant::now() }).await
+}
+
+/// Uninstalls a release, by namespace and name, that a change began to install and did not finish. One that it never came to write, or
+/// that Helm wrote since, stays.
+///
+/// # Errors
+/// What the API server says.
+pub async fn remove_started(session: &Session, (namespace, name): &(String, String)) -> Result<(), Error> {
+    match helm::read(&session.client, namespace, name).await? {
+        Some(release) if release.newest.is_ours => helm::uninstall(&session.client, &release).await,
+        _ => Ok(()),
+    }
 }
 
 /// Uninstalls the release. CRDs stay, unless the arguments say otherwise and no object of theirs is left.
@@ -298,4 +322,22 @@ pub async fn remove(session: &Session, want: &Chart) -> Result<(), Error> {
         helm::uninstall(client, &release).await?;
     }
     if delete_crds { helm::delete_crds(client, &want.namespace).await } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::arguments::SetType;
+    use crate::error::Cause;
+
+    #[test]
+    fn an_error_shows_no_sensitive_value() {
+        let value = |value: &str, sensitive| SetValue { name: "a.b".into(), value: value.into(), kind: SetType::Auto, sensitive };
+        let set = [value("12345678", true), value("plain", false), value("on", true)];
+        let mut error = Error::new(Kind::Invalid, "apply Deployment \"a\"", "expected string, got 12345678 instead of plain, only");
+        error.causes = vec![Cause { field: "spec".into(), message: "Invalid value: \"12345678\"".into() }];
+        let error = without_secrets(&set, error);
+        assert_eq!(error.message, "expected string, got (sensitive value) instead of plain, only");
+        assert_eq!(error.causes[0].message, "Invalid value: \"(sensitive value)\"");
+    }
 }

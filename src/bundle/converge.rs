@@ -117,6 +117,13 @@ fn marked(desired: &Desired) -> Marked {
     }
 }
 
+/// Keys whose objects a change names otherwise, or names at all where there was none: what is there under the new name was never the
+/// bundle's.
+pub fn renamed(old: &Desired, new: &Desired) -> BTreeSet<String> {
+    let before = names(old);
+    names(new).into_iter().filter(|(key, name)| before.get(key) != Some(name)).map(|(key, _)| key).collect()
+}
+
 fn names(desired: &Desired) -> BTreeMap<String, String> {
     let mut names = BTreeMap::new();
     for role in [&desired.controller_role, &desired.node_role] {
@@ -269,7 +276,9 @@ impl<'a> Step<'a> {
     async fn access_entry(self, want: &AccessEntry) {
         let AccessEntry { key, role_arn } = want;
         let owned = self.progress.owns(key);
-        let done = access_entry::converge(self.cx, role_arn, self.live.access_entries.get(key), owned).await.map(|(ours, arn)| {
+        let is_role_new = key == ACCESS_ENTRY && self.desired.node_role.made.is_some() && self.live.node_role.is_none();
+        let live = self.live.access_entries.get(key);
+        let done = access_entry::converge(self.cx, role_arn, live, owned, is_role_new).await.map(|(ours, arn)| {
             if key == ACCESS_ENTRY {
                 self.progress.with(|outcome| outcome.ids.insert("access_entry_arn", arn));
             }

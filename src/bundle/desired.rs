@@ -197,6 +197,13 @@ pub struct Chart {
     pub max_history: usize,
 }
 
+impl Chart {
+    /// Namespace and name of the release.
+    pub fn place(&self) -> (String, String) {
+        (self.namespace.clone(), self.release_name.clone())
+    }
+}
+
 /// One value by its path.
 #[derive(Clone, PartialEq)]
 pub struct SetValue {

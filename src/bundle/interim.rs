@@ -4,6 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::desired::{Desired, Policy, interim_policy};
 use super::policies::{ATTACHED_LIMIT, pack};
+use super::statement;
 
 /// What stays for the time of a change.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,7 +21,7 @@ pub struct Interim {
 
 impl Interim {
     /// Between a bundle as it was wanted so far, and as it is wanted now.
-    pub fn between(old: &Desired, new: &Desired) -> Interim {
+    pub fn between(old: &Desired, new: &Desired, live_trust: Option<&Json>) -> Interim {
         let mut interim = Interim { detach: surplus(old, new), ..Interim::default() };
         // without the chart, nobody knows when its controller runs as it should
         if new.chart.is_none() || old.chart.is_none() {
@@ -32,7 +33,9 @@ impl Interim {
         if old.controller_role.arn != new.controller_role.arn {
             return interim;
         }
-        let leaving = leaving(&before.trust, &after.trust);
+        // one that the role does not hold any more may name a principal that is gone, which IAM would refuse
+        let mut leaving = leaving(&before.trust, &after.trust);
+        leaving.retain(|statement| live_trust.is_none_or(|live| holds(live, statement)));
         if !leaving.is_empty() {
             let mut trust = after.trust.clone();
             let statements = after.trust["Statement"].as_array().cloned().unwrap_or_default();
@@ -66,6 +69,10 @@ impl Interim {
 }
 
 /// Statements that a document has and the other one has not.
+fn holds(document: &Json, statement: &Json) -> bool {
+    document["Statement"].as_array().is_some_and(|statements| statements.iter().any(|held| statement::same(held, statement)))
+}
+
 fn leaving(old: &Json, new: &Json) -> Vec<Json> {
     let statements = |document: &Json| document["Statement"].as_array().cloned().unwrap_or_default();
     let kept = statements(new);
@@ -111,7 +118,7 @@ mod tests {
     fn an_upgrade_and_a_downgrade_keep_what_either_version_needs() {
         for (from, to) in [(0, 14), (14, 0), (8, 9), (12, 13), (13, 12)] {
             let (old, new) = (bundle(from, |_| {}), bundle(to, |_| {}));
-            let interim = Interim::between(&old, &new);
+            let interim = Interim::between(&old, &new, None);
             let granted: Vec<Json> = new.policies.iter().chain(&interim.policies).flat_map(|policy| statements(&policy.document)).collect();
             for needed in old.policies.iter().chain(&new.policies).flat_map(|policy| statements(&policy.document)) {
                 assert!(granted.contains(&needed), "1.{from} to 1.{to}: {needed}");
@@ -119,12 +126,12 @@ mod tests {
             assert!(interim.trust.is_none() && !interim.new_credentials);
             assert!(!interim.policies.is_empty(), "1.{from} to 1.{to}");
         }
-        assert_eq!(Interim::between(&bundle(13, |_| {}), &bundle(14, |_| {})), Interim::default(), "the same permissions");
+        assert_eq!(Interim::between(&bundle(13, |_| {}), &bundle(14, |_| {}), None), Interim::default(), "the same permissions");
     }
 
     #[test]
     fn the_registrys_policy_comes_off_after_an_upgrade() {
-        let interim = Interim::between(&bundle(3, |_| {}), &bundle(4, |_| {}));
+        let interim = Interim::between(&bundle(3, |_| {}), &bundle(4, |_| {}), None);
         let arn = "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryReadOnly".to_owned();
         assert_eq!(interim.detach, [("node_role", "demo-karpenter-node-role".to_owned(), arn)]);
     }
@@ -132,7 +139,7 @@ mod tests {
     #[test]
     fn a_change_of_credentials_trusts_both() {
         let (old, new) = (bundle(14, |_| {}), bundle(14, |arguments| arguments.credentials = Some(Credentials::Irsa)));
-        let interim = Interim::between(&old, &new);
+        let interim = Interim::between(&old, &new, None);
         assert!(interim.new_credentials && interim.policies.is_empty());
         let trust = statements(
             interim.stage(&new).controller_role.made.unwrap().trust.as_object().map(|t| Json::Object(t.clone())).as_ref().unwrap(),
@@ -142,12 +149,27 @@ mod tests {
     }
 
     #[test]
+    fn a_statement_that_iam_does_not_hold_any_more_is_not_written_again() {
+        let with = |arguments: &mut Arguments| {
+            let who = json!([{"type": "AWS", "identifiers": ["arn:aws:iam::123456789012:role/gone"]}]);
+            let statement = serde_json::from_value(json!({"actions": ["sts:AssumeRole"], "principals": who})).unwrap();
+            arguments.controller_role = Some(ControllerRole { assume_role_statement: Some(vec![statement]), ..Default::default() });
+        };
+        let (old, new) = (bundle(14, with), bundle(14, |_| {}));
+        let held = old.controller_role.made.as_ref().unwrap().trust.clone();
+        assert_eq!(statements(&Interim::between(&old, &new, Some(&held)).trust.unwrap()).len(), 2);
+        // IAM names a principal that is gone by its id
+        let gone = serde_json::from_str(&held.to_string().replace("arn:aws:iam::123456789012:role/gone", "AROAEXAMPLE")).unwrap();
+        assert_eq!(Interim::between(&old, &new, Some(&gone)).trust, None);
+    }
+
+    #[test]
     fn a_policy_that_the_user_drops_comes_off() {
         let with = |arguments: &mut Arguments| {
             let policies = BTreeMap::from([("mine".to_owned(), "arn:aws:iam::123456789012:policy/mine".to_owned())]);
             arguments.controller_role = Some(ControllerRole { additional_policies: Some(policies), ..Default::default() });
         };
-        let interim = Interim::between(&bundle(14, with), &bundle(14, |_| {}));
+        let interim = Interim::between(&bundle(14, with), &bundle(14, |_| {}), None);
         assert_eq!(
             interim.detach,
             [("controller_role", "demo-karpenter-controller".to_owned(), "arn:aws:iam::123456789012:policy/mine".to_owned())]

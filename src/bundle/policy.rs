@@ -28,8 +28,10 @@ pub struct Observed {
 /// Any error but absence.
 pub async fn observe(aws: &Clients, arn: &str) -> Result<Option<Observed>, Error> {
     let Some(policy) = get(aws, arn).await? else { return Ok(None) };
-    let sent = aws.iam.get_policy_version().policy_arn(arn).version_id(policy.default_version_id.clone().unwrap_or_default());
-    let version = sent.send().await.map_err(|e| from_sdk(format!("iam:GetPolicyVersion {arn}"), e))?.policy_version;
+    let sent = || aws.iam.get_policy_version().policy_arn(arn).version_id(policy.default_version_id.clone().unwrap_or_default());
+    // one that was just deleted may still be listed
+    let version = unless_gone(|| async { sent().send().await.map_err(|e| from_sdk(format!("iam:GetPolicyVersion {arn}"), e)) }).await?;
+    let Some(version) = version.map(|found| found.policy_version) else { return Ok(None) };
     Ok(Some(Observed {
         document: version.and_then(|version| version.document).map(|text| document(&text)).unwrap_or_default(),
         tags: tags(policy),

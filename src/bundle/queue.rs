@@ -1,9 +1,11 @@
 //! The interruption queue.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use aws_sdk_sqs::types::QueueAttributeName;
 use serde_json::Value as Json;
+use tokio::time::Instant;
 
 use super::context::{Context, unless_gone};
 use super::desired::{MadeQueue, Queue};
@@ -153,7 +155,10 @@ pub async fn remove_marker(cx: &Context, url: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Deletes a queue; one that is gone is fine.
+/// How long SQS may take to forget a queue: 60 seconds, its documentation says.
+const FORGOTTEN: Duration = Duration::from_secs(90);
+
+/// Deletes a queue, and waits until SQS knows it no more, since a create would find it; one that is gone is fine.
 ///
 /// # Errors
 /// What SQS says.
@@ -161,6 +166,11 @@ pub async fn delete(cx: &Context, url: &str) -> Result<(), Error> {
     unless_gone(|| async {
         cx.aws.sqs.delete_queue().queue_url(url).send().await.map_err(|e| from_sdk(format!("sqs:DeleteQueue {url}"), e))
     })
-    .await
-    .map(drop)
+    .await?;
+    let end = cx.deadline.min(Instant::now() + FORGOTTEN);
+    let name = url.rsplit('/').next().unwrap_or_default();
+    while look(&cx.aws, name).await?.is_some() && Instant::now() < end {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    Ok(())
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 
 use super::found::Found;
 
@@ -30,6 +31,8 @@ pub struct Record {
     pub complete: bool,
     /// Namespace and name of the Helm release whose state was moved here, until the next read finds the rest of the bundle.
     pub moved: Option<(String, String)>,
+    /// The arguments of changes that failed since the last that did not: the state has the former ones.
+    pub started: Vec<Json>,
 }
 
 impl Record {

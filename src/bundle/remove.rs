@@ -192,8 +192,10 @@ async fn instance_profiles(cx: &Context, role_name: &str) -> Result<Vec<(String,
     }
     let mut found = vec![];
     for name in profiles {
-        let maker = maker(cx, &name).await?;
-        found.push((name, maker));
+        // one that was just deleted may still be listed
+        if let Some(maker) = unless_gone(|| maker(cx, &name)).await? {
+            found.push((name, maker));
+        }
     }
     Ok(found)
 }

@@ -142,7 +142,21 @@ fn entry(key: &str, value: &Json) -> Json {
     match value {
         Json::String(all) if key == "Principal" && all == "*" => json!({"AWS": ["*"]}),
         Json::Object(_) if key != "Statement" => canonical(value),
+        value if key == "AWS" => list(&accounts(value)),
         value => list(value),
+    }
+}
+
+/// An account is named by its id or by the ARN of its root; IAM answers with the latter.
+fn accounts(value: &Json) -> Json {
+    match value {
+        Json::String(text) => {
+            let account =
+                text.split_once(":iam::").filter(|(start, _)| start.starts_with("arn:")).and_then(|(_, rest)| rest.strip_suffix(":root"));
+            Json::from(account.unwrap_or(text))
+        }
+        Json::Array(all) => all.iter().map(accounts).collect(),
+        other => other.clone(),
     }
 }
 
@@ -159,6 +173,15 @@ fn list(value: &Json) -> Json {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_account_is_its_root() {
+        let trusted = |who: Json| json!({"Statement": [{"Effect": "Allow", "Principal": {"AWS": who}, "Action": "sts:AssumeRole"}]});
+        assert!(same(&trusted(json!("111122223333")), &trusted(json!("arn:aws:iam::111122223333:root"))));
+        assert!(same(&trusted(json!(["111122223333", "*"])), &trusted(json!(["*", "arn:aws-cn:iam::111122223333:root"]))));
+        assert!(!same(&trusted(json!("111122223333")), &trusted(json!("arn:aws:iam::111122223333:role/root"))));
+        assert!(!same(&trusted(json!("111122223333")), &trusted(json!("arn:aws:iam::444455556666:root"))));
+    }
 
     #[test]
     fn a_statement_is_what_iam_keeps() {

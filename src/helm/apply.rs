@@ -17,8 +17,8 @@ use crate::{Error, Kind};
 
 pub use super::store::read;
 
-/// How long the hooks of an uninstall may take together; Helm waits as long.
-const UNINSTALL_HOOKS: Duration = Duration::from_secs(300);
+/// How long the hooks of an uninstall or a rollback may take together; Helm waits as long.
+pub(super) const HOOKS: Duration = Duration::from_secs(300);
 
 /// What a release should be.
 #[derive(Clone, Debug)]
@@ -59,8 +59,9 @@ pub async fn apply(client: &Client, desired: &Desired, prior: Option<Release>) -
     if let Some(prior) = &prior
         && unchanged(desired, prior, &rendered.manifest)
     {
-        steps.run(client, desired).await?;
-        return settle_history(client, desired, Some(prior), prior.newest.clone()).await;
+        let mut record = prior.newest.clone();
+        steps.run(client, desired, &mut record).await?;
+        return settle_history(client, desired, Some(prior), record).await;
     }
     let first_deployed = prior.as_ref().and_then(|p| p.current().first_deployed().map(str::to_owned));
     let mut record = Record::new(desired, info.revision, &rendered, first_deployed.as_deref());
@@ -68,6 +69,8 @@ pub async fn apply(client: &Client, desired: &Desired, prior: Option<Release>) -
         record.resource_version = left.resource_version.clone();
         record.labels = left.labels.clone();
     }
+    // from whom a failed or killed revision took objects is not to be seen any more
+    record.set_retiring(&prior.as_ref().map(|prior| prior.newest.retiring()).unwrap_or_default());
     store::write(client, &desired.namespace, &mut record).await?;
     if let Err(error) = carry_out(client, desired, &steps, &mut record, info.upgrade).await {
         let error = give_up(client, desired, &mut record, error).await;
@@ -76,6 +79,7 @@ pub async fn apply(client: &Client, desired: &Desired, prior: Option<Release>) -
             None => error,
         });
     }
+    record.set_retiring(&[]);
     record.set_status(Status::Deployed, if info.upgrade { "Upgrade complete" } else { "Install complete" });
     store::write(client, &desired.namespace, &mut record).await?;
     settle_history(client, desired, prior.as_ref(), record).await
@@ -85,7 +89,7 @@ pub async fn apply(client: &Client, desired: &Desired, prior: Option<Release>) -
 async fn carry_out(client: &Client, desired: &Desired, steps: &Steps, record: &mut Record, upgrade: bool) -> Result<()> {
     let (before, after) = if upgrade { ("pre-upgrade", "post-upgrade") } else { ("pre-install", "post-install") };
     hooks::run(client, record, before, desired.deadline).await?;
-    steps.run(client, desired).await?;
+    steps.run(client, desired, record).await?;
     if desired.atomic && upgrade {
         let action = || format!("upgrade release {}/{}", desired.namespace, desired.name);
         let ready = wait::ready(client, record, desired.deadline.into_std()).await?;
@@ -179,14 +183,28 @@ pub(super) async fn settle_history(client: &Client, desired: &Desired, prior: Op
     Ok(Release { name: desired.name.clone(), namespace: desired.namespace.clone(), newest: record, deployed: None, revisions })
 }
 
-/// Deletes the release's objects in reverse order, then its records. CRDs stay, and so does what belongs to another release or says
-/// `helm.sh/resource-policy: keep`.
+/// Uninstalls what a record retires.
+///
+/// # Errors
+/// What the API server says; the record still names them then.
+pub(super) async fn retire(client: &Client, record: &Record) -> Result<()> {
+    for (namespace, name) in record.retiring() {
+        if let Some(former) = store::read(client, &namespace, &name).await? {
+            Box::pin(uninstall(client, &former)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Deletes the release's objects in reverse order, then its records; those first from which it took objects and did not retire them yet,
+/// since they are halves. CRDs stay, and so does what belongs to another release or says `helm.sh/resource-policy: keep`.
 ///
 /// # Errors
 /// What the API server says; the records are still there then, and the next call completes it.
 pub async fn uninstall(client: &Client, release: &Release) -> Result<()> {
+    retire(client, &release.newest).await?;
     let mut record = release.current().clone();
-    let deadline = tokio::time::Instant::now() + UNINSTALL_HOOKS;
+    let deadline = tokio::time::Instant::now() + HOOKS;
     hooks::run(client, &mut record, "pre-delete", deadline).await?;
     let mut objects = record.objects()?;
     for object in release.newest.objects()? {

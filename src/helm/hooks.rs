@@ -5,7 +5,7 @@ use kube::Client;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::live::{Created, Target};
+use super::live::{self, Created, Target};
 use super::manifest::{self, Object};
 use super::release::{Record, now};
 use super::{Result, invalid, wait};
@@ -93,9 +93,14 @@ impl Hook {
     /// Makes it, and waits until it has done its work.
     async fn execute(&self, client: &Client, deadline: Instant) -> Result<()> {
         let target = self.target();
-        if let Created::Exists(_) = target.create(client).await? {
-            let action = format!("run the hook {} {:?}", self.object.info.kind, self.object.name);
-            return Err(Error::new(Kind::AlreadyExists, action, "an object of that name exists").remedy("Delete it, and apply again."));
+        match target.create(client).await? {
+            Created::New(_) => {}
+            // it was deleted just now, so this is ours: the answer to its making was lost
+            Created::Exists(live) if self.deleted("before-hook-creation") && live::is_ours(&live) => {}
+            Created::Exists(_) => {
+                let action = format!("run the hook {} {:?}", self.object.info.kind, self.object.name);
+                return Err(Error::new(Kind::Conflict, action, "an object of that name exists").remedy("Delete it, and apply again."));
+            }
         }
         if self.object.info.kind != "Job" {
             return Ok(());
@@ -123,7 +128,7 @@ impl Hook {
     async fn delete(&self, client: &Client) -> Result<()> {
         let target = self.target();
         match target.get(client).await? {
-            Some(live) => target.delete(client, super::live::uid(&live)).await,
+            Some(live) => target.delete(client, live::uid(&live)).await,
             None => Ok(()),
         }
     }

@@ -109,12 +109,15 @@ impl Target {
         let mut body = self.body.clone();
         body["metadata"]["resourceVersion"] = "1".into();
         let how = Apply { manager: MANAGER, force: false, dry_run: false };
+        let mut attempts = 1..kubernetes::ATTEMPTS;
         loop {
             match kubernetes::apply(client, &self.object(), &body, how, store::deadline()).await {
                 Ok(live) => return Ok(Created::New(live.metadata.uid.unwrap_or_default())),
                 Err(error) if error.kind == Kind::Conflict || error.kind == Kind::AlreadyExists => match self.get(client).await? {
                     Some(live) if going(&live) => self.gone(client, uid(&live)).await?,
                     Some(live) => return Ok(Created::Exists(Box::new(live))),
+                    // it went in between
+                    None if attempts.next().is_some() => {}
                     None => return Err(error),
                 },
                 Err(error) => return Err(error),

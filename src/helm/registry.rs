@@ -13,10 +13,14 @@ use oci_client::errors::{DigestError, OciDistributionError, OciErrorCode};
 use oci_client::manifest::OciManifest;
 use oci_client::{Reference, secrets};
 use tokio::io::AsyncWrite;
+use tokio::time::Instant;
 
 use super::chart::{Chart, MAX_BYTES};
 use super::{Result, credentials, invalid};
-use crate::{Error, Kind};
+use crate::{Error, Kind, kubernetes};
+
+/// How long a registry that is throttled or away is asked again; a host that is mistyped costs as much.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// The layer that holds a chart; the second is what Helm 3.0 to 3.6 wrote.
 const LAYERS: &[&str] = &["application/vnd.cncf.helm.chart.content.v1.tar+gzip", "application/tar+gzip"];
@@ -140,16 +144,20 @@ fn newest_archive(directory: &Path, chart: &str, version: Option<&str>) -> Resul
 }
 
 async fn list_all(reference: &Reference, action: &str, client: Client, auth: secrets::RegistryAuth) -> Result<Vec<String>> {
-    let (mut tags, mut last) = (vec![], None);
+    let mut tags: Vec<String> = vec![];
+    // a registry may answer fewer than it was asked for although it has more
     loop {
-        let page = client.list_tags(reference, &auth, Some(1000), last.as_deref()).await.map_err(|e| failed(action.to_owned(), e))?;
-        let full = page.tags.len() >= 1000;
-        last = page.tags.last().cloned();
-        tags.extend(page.tags);
-        // a registry that ignores `last` would answer the same page for ever
-        if !full || tags.len() > 50_000 {
+        let page = match client.list_tags(reference, &auth, Some(1000), tags.last().map(String::as_str)).await {
+            Ok(page) => page.tags,
+            // no more tags are `null` to some
+            Err(OciDistributionError::JsonError(_)) if !tags.is_empty() => vec![],
+            Err(error) => return Err(failed(action.to_owned(), error)),
+        };
+        // one that ignores `last` would answer the same page for ever
+        if page.is_empty() || page.last() == tags.last() || tags.len() > 50_000 {
             return Ok(tags);
         }
+        tags.extend(page);
     }
 }
 
@@ -174,6 +182,9 @@ async fn signed_in<'c, T>(
     auth: Option<&RegistryAuth>,
     call: impl Fn(Client, secrets::RegistryAuth) -> BoxFuture<'c, Result<T>>,
 ) -> Result<T> {
+    let call = async |client: Client, auth: secrets::RegistryAuth| {
+        kubernetes::apply::retry(Instant::now() + PATIENCE, || call(client.clone(), auth.clone())).await
+    };
     if let Some(RegistryAuth { username, password }) = auth {
         return call(client(reference)?, secrets::RegistryAuth::Basic(username.clone(), password.clone())).await;
     }
@@ -212,6 +223,8 @@ fn failed(action: String, error: OciDistributionError) -> Error {
     use OciDistributionError as E;
     let codes = |codes: &[OciErrorCode]| matches!(&error, E::RegistryError { envelope, .. } if envelope.errors.iter().any(|e| codes.contains(&e.code)));
     let kind = match &error {
+        // the answer of what hands out tokens, whatever its status; only this code of it is not about who asks
+        E::AuthenticationFailure(text) if text.contains("TOOMANYREQUESTS") => Kind::Unavailable,
         E::ImageManifestNotFoundError(_) | E::ServerError { code: 404, .. } => Kind::NotFound,
         E::UnauthorizedError { .. } | E::AuthenticationFailure(_) | E::ServerError { code: 401, .. } => Kind::Unauthorized,
         E::ServerError { code: 403, .. } => Kind::Forbidden,

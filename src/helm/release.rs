@@ -19,6 +19,10 @@ use super::{Map, Result, invalid};
 
 /// The type of Helm's Secrets.
 pub const SECRET_TYPE: &str = "helm.sh/release.v1";
+/// The field manager of the Secrets that we write; Helm's own is `helm`.
+pub const WRITER: &str = "terraform-provider-karpenter";
+/// The key of a record that names the releases of [`Record::retiring`]; Helm does not know it, and a deployed record has it not.
+const RETIRING: &str = "retiring";
 /// Unpacked, a record is refused over this many bytes.
 const MAX_RECORD: u64 = 64 * 1024 * 1024;
 
@@ -112,6 +116,8 @@ pub struct Record {
     pub resource_version: String,
     /// The Secret's labels.
     pub labels: Map,
+    /// Whether this provider wrote it, and not Helm.
+    pub is_ours: bool,
 }
 
 impl Record {
@@ -137,7 +143,7 @@ impl Record {
             "hooks": hooks.iter().map(Hook::json).collect::<Vec<_>>(),
             "apply_method": SERVER_SIDE,
         });
-        Record { json, resource_version: String::new(), labels: Map::new() }
+        Record { json, resource_version: String::new(), labels: Map::new(), is_ours: true }
     }
 
     /// The pending record of a rollback to this one.
@@ -146,7 +152,7 @@ impl Record {
         json["version"] = revision.into();
         json["info"]["last_deployed"] = now().into();
         json["apply_method"] = SERVER_SIDE.into();
-        let mut record = Record { json, resource_version: String::new(), labels: Map::new() };
+        let mut record = Record { json, resource_version: String::new(), labels: Map::new(), is_ours: true };
         record.set_status(Status::PendingRollback, &format!("Rollback to {}", self.revision()));
         record
     }
@@ -167,6 +173,21 @@ impl Record {
             info.insert("status".to_owned(), Value::from(status.word()));
             if !description.is_empty() {
                 info.insert("description".to_owned(), Value::from(description));
+            }
+        }
+    }
+
+    /// Other releases, by namespace and name, from which this revision takes objects over: they go when it is applied.
+    pub fn retiring(&self) -> Vec<(String, String)> {
+        self.json.get(RETIRING).and_then(|names| serde_json::from_value(names.clone()).ok()).unwrap_or_default()
+    }
+
+    /// Sets the releases of [`Record::retiring`].
+    pub fn set_retiring(&mut self, releases: &[(String, String)]) {
+        if let Some(json) = self.json.as_object_mut() {
+            json.remove(RETIRING);
+            if !releases.is_empty() {
+                json.insert(RETIRING.to_owned(), json!(releases));
             }
         }
     }
@@ -257,7 +278,9 @@ impl Record {
         let json = decode(&data).map_err(|e| invalid(action, e))?;
         let resource_version = secret.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default().to_owned();
         let labels = secret.pointer("/metadata/labels").and_then(Value::as_object).cloned().unwrap_or_default();
-        Ok(Record { json, resource_version, labels })
+        let managers = secret.pointer("/metadata/managedFields").and_then(Value::as_array);
+        let is_ours = managers.into_iter().flatten().any(|entry| entry.get("manager").and_then(Value::as_str) == Some(WRITER));
+        Ok(Record { json, resource_version, labels, is_ours })
     }
 }
 

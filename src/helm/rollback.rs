@@ -2,7 +2,7 @@
 
 use kube::Client;
 
-use super::apply::{Desired, settle_history};
+use super::apply::{Desired, HOOKS, settle_history};
 use super::release::{Record, Release, Status};
 use super::steps::Steps;
 use super::{Result, hooks, store};
@@ -28,10 +28,12 @@ async fn to(client: &Client, desired: &Desired, prior: &Release, live: &Record, 
     revisions.dedup();
     let before = Release { newest: failed, deployed: Some(live.clone()), revisions, ..prior.clone() };
     let steps = Steps::plan(desired, Some(&before), record.objects()?)?;
+    // the upgrade's own deadline may be what it failed by
+    let deadline = tokio::time::Instant::now() + HOOKS;
     let outcome = async {
-        hooks::run(client, &mut record, "pre-rollback", desired.deadline).await?;
-        steps.run(client, desired).await?;
-        hooks::run(client, &mut record, "post-rollback", desired.deadline).await
+        hooks::run(client, &mut record, "pre-rollback", deadline).await?;
+        steps.run(client, desired, &mut record).await?;
+        hooks::run(client, &mut record, "post-rollback", deadline).await
     };
     let outcome = outcome.await;
     match &outcome {

@@ -4,7 +4,7 @@ use futures::future::{join_all, try_join_all};
 use kube::Client;
 use serde_json::Value;
 
-use super::apply::{Desired, uninstall};
+use super::apply::{Desired, retire};
 use super::live::{Created, Target};
 use super::manifest::{self, Object};
 use super::release::{Record, Release, Status};
@@ -50,9 +50,10 @@ impl Steps {
         Ok(steps)
     }
 
-    /// Carries it out; every object ends up as wanted or the first error comes back.
-    pub(super) async fn run(&self, client: &Client, desired: &Desired) -> Result<()> {
-        let former = create(client, desired, &self.create).await?;
+    /// Carries it out; every object ends up as wanted or the first error comes back. The record, which is pending where there is something
+    /// to create, keeps from which other releases objects are taken over.
+    pub(super) async fn run(&self, client: &Client, desired: &Desired, record: &mut Record) -> Result<()> {
+        create(client, desired, &self.create, record).await?;
         for group in self.change.chunk_by(same_kind) {
             let targets = targets(desired, group);
             let changes: Vec<_> = targets.iter().map(|target| target.apply(client)).collect();
@@ -69,10 +70,7 @@ impl Steps {
             try_join_all(deletes).await?;
         }
         // what a former release of Karpenter has left is a second controller
-        for release in former {
-            uninstall(client, &release).await?;
-        }
-        Ok(())
+        retire(client, record).await
     }
 }
 
@@ -90,10 +88,10 @@ async fn migrate(client: &Client, target: &Target) -> Result<Value> {
 }
 
 /// Makes objects, kind by kind. What exists is taken over when it is ours or may be adopted; otherwise what was made is deleted again,
-/// and the error names every object that stands in the way. Answers with the other releases from which objects were taken.
-async fn create(client: &Client, desired: &Desired, objects: &[Object]) -> Result<Vec<Release>> {
+/// and the error names every object that stands in the way. From which other releases objects are taken goes into the record first: the
+/// objects themselves do not tell any more.
+async fn create(client: &Client, desired: &Desired, objects: &[Object], record: &mut Record) -> Result<()> {
     let mut made: Vec<(Target, String)> = vec![];
-    let mut former: Vec<Release> = vec![];
     let mut groups = objects.chunk_by(same_kind);
     for group in groups.by_ref() {
         let (targets, mut found) = (targets(desired, group), vec![]);
@@ -121,26 +119,35 @@ async fn create(client: &Client, desired: &Desired, objects: &[Object]) -> Resul
             }
             return Err(refusal(desired, &refused));
         }
+        let mut former = record.retiring();
+        for (_, _, live) in &found {
+            former.extend(former_release(client, desired, live, &former).await?);
+        }
+        if former != record.retiring() {
+            record.set_retiring(&former);
+            store::write(client, &desired.namespace, record).await?;
+        }
         for (_, target, live) in found {
-            former.extend(former_release(client, desired, &live, &former).await?);
             target.take_over(client, *live).await?;
         }
     }
-    Ok(former)
+    Ok(())
 }
 
-/// The live release from which an object is adopted, where it is not known yet. Only one of Karpenter itself may lose its objects: another
+/// The release from which an object is adopted, by namespace and name, where it is not known yet. Only one of Karpenter itself may lose its objects: another
 /// chart's next upgrade would fail, or take them back.
-async fn former_release(client: &Client, desired: &Desired, live: &Value, known: &[Release]) -> Result<Option<Release>> {
+async fn former_release(client: &Client, desired: &Desired, live: &Value, known: &[(String, String)]) -> Result<Option<(String, String)>> {
     let Some((name, namespace)) = manifest::owner(live) else { return Ok(None) };
-    let is = |release: &Release| (&release.name, &release.namespace) == (&name, &namespace);
-    if (&name, &namespace) == (&desired.name, &desired.namespace) || known.iter().any(is) {
+    let place = (namespace.clone(), name.clone());
+    if (&name, &namespace) == (&desired.name, &desired.namespace) || known.contains(&place) {
         return Ok(None);
     }
-    let Some(release) = store::read(client, &namespace, &name).await?.filter(|r| r.live().is_some()) else { return Ok(None) };
+    let release = store::read(client, &namespace, &name).await?;
+    // a failed or pending one has objects, too
+    let Some(release) = release.filter(|release| release.current().status() != Status::Uninstalled) else { return Ok(None) };
     let chart = release.current().json.pointer("/chart/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
     if chart == desired.chart.name() {
-        return Ok(Some(release));
+        return Ok(Some(place));
     }
     let message = format!("objects belong to the release {namespace}/{name} of the chart {chart:?}, which is not Karpenter's");
     Err(invalid(format!("install release {}/{}", desired.namespace, desired.name), message)

@@ -7,7 +7,7 @@ use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, PostP
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::release::{Record, Release, SECRET_TYPE, Status};
+use super::release::{Record, Release, SECRET_TYPE, Status, WRITER};
 use super::{Result, invalid};
 use crate::kubernetes::{apply, from_kube};
 use crate::{Error, Kind};
@@ -63,7 +63,7 @@ pub(super) async fn write(client: &Client, namespace: &str, record: &mut Record)
     let name = record.secret_name();
     let action = format!("write release record {namespace}/{name}");
     let secret: DynamicObject = serde_json::from_value(record.secret()?).map_err(|e| invalid(action.clone(), e.to_string()))?;
-    let parameters = PostParams { field_manager: Some("helm".to_owned()), ..PostParams::default() };
+    let parameters = PostParams { field_manager: Some(WRITER.to_owned()), ..PostParams::default() };
     let new = record.resource_version.is_empty();
     let written = apply::retry(deadline(), || async {
         let call = if new { api.create(&parameters, &secret).await } else { api.replace(&name, &parameters, &secret).await };

@@ -36,6 +36,9 @@ impl Access {
     }
 }
 
+/// A connection on which nothing comes for so long is dead: a watch gets a bookmark about once a minute.
+const SILENCE: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 150 });
+
 /// The action that errors of this file name.
 const ACTION: &str = "connect to Kubernetes";
 
@@ -54,6 +57,8 @@ pub async fn connect(access: &Access, tokens: impl FnOnce() -> Arc<Tokens>) -> R
     let bearer = identity(&mut config, block, tokens).await?;
     // A plan must not hang on an address that swallows packets.
     config.connect_timeout = Some(Duration::from_secs(10));
+    config.read_timeout = Some(SILENCE);
+    config.reset_reader_on_write = true;
     // Ours does it: it knows a deadline, and jitter.
     config.default_retry = false;
     let builder = tokio::task::spawn_blocking(move || ClientBuilder::try_from(config)).await;
@@ -224,4 +229,34 @@ fn host_name(url: &str) -> Option<String> {
 
 fn invalid(message: String) -> Error {
     Error::new(Kind::Invalid, ACTION, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+    use crate::kubernetes;
+
+    #[tokio::test]
+    async fn an_answer_that_breaks_off_is_not_waited_for_for_ever() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let mut open = vec![];
+            loop {
+                let (mut connection, _) = listener.accept().await.unwrap();
+                let _ = connection.read(&mut [0; 4096]).await;
+                connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{").await.unwrap();
+                open.push(connection); // and then nothing, as when a NAT forgets it
+            }
+        });
+        let block = Kubernetes { host: Some(host), token: Some("t".to_owned()), ..Kubernetes::default() };
+        let access = Access { endpoint: String::new(), ca: String::new(), block };
+        let client = connect(&access, || unreachable!("the token is written")).await.unwrap();
+        let kind = kube::core::ApiResource::erase::<k8s_openapi::api::core::v1::ConfigMap>(&());
+        let object = kubernetes::Object { kind: &kind, namespace: Some("default"), name: "x" };
+        let error = kubernetes::get(&client, &object, tokio::time::Instant::now()).await.unwrap_err();
+        assert_eq!(error.kind, Kind::Unavailable, "{error}");
+    }
 }

@@ -1,5 +1,6 @@
 //! What a schema cannot say of a bundle's configuration: offline checks, each at its attribute.
 
+use super::object::check_cluster_name;
 use crate::aws::arn;
 use crate::bundle::chart::parse_version;
 use crate::helm;
@@ -12,6 +13,7 @@ const RESERVED: [&str; 2] = ["aws:", "karpenter-tofu/"];
 
 /// Rules that a schema cannot say.
 pub(super) fn check(config: &Value, diagnostics: &mut Diagnostics) {
+    diagnostics.extend(check_cluster_name(config));
     if let Some(Err(error)) = config.attr("version").as_str().map(parse_version) {
         diagnostics.extend(error.into());
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::bundle::Bundle;
+use super::bundle_started;
 use super::bundle_steps::{deadline, is_cluster_gone, known};
 use crate::bundle::chart;
 use crate::bundle::context::Context;
@@ -47,9 +48,12 @@ impl Bundle {
             Err(error) if is_cluster_gone(&error) => (self.connections.confirm_gone(&place.arn()).await?, None),
             Err(error) => return Err(error),
         };
+        // of the cluster as it is now: it may know no access entries
+        let place = connection.as_ref().and_then(|connection| Place::of_cluster(&connection.cluster)).unwrap_or(place);
         let desired = self.desired_of(state, &place, record)?;
         let cx = Context { deadline, ..Context::to_look(aws, &desired, self.connections.clone()) };
         let cluster_exists = connection.is_some();
+        let started = bundle_started::started(record, &place);
         if let (Some(want), Some(connection)) = (&desired.chart, &connection) {
             let session = self.session(connection).await?;
             self.release_nodes(&session.client, state, record, deadline).await?;
@@ -59,6 +63,12 @@ impl Bundle {
                 let remedy = "Karpenter launched them while it was being removed. Apply the bundle again, so that it can take them away, and \
                               then destroy it.";
                 nodes::refuse_while_in_use(&session.client, true, remedy, deadline).await?;
+            }
+        }
+        if let Some(connection) = connection.as_ref().filter(|_| started.iter().any(|started| started.chart.is_some())) {
+            let errors = bundle_started::uninstall(&self.session(connection).await?, &started, &[]).await;
+            if !errors.is_empty() {
+                return Ok(errors);
             }
         }
         if desired.controller_role.made.is_some() && record.owned.contains(desired.controller_role.key) {
@@ -76,6 +86,9 @@ impl Bundle {
             if errors.iter().any(|error| error.kind != Kind::Conflict) {
                 break;
             }
+        }
+        if errors.is_empty() {
+            errors = bundle_started::remove(&cx, &started, None, cluster_exists).await;
         }
         Ok(errors)
     }

@@ -10,11 +10,13 @@ use tokio::time::Instant;
 
 use super::bundle::Bundle;
 use super::bundle_review::refuse_mismatch;
+use super::bundle_started;
 use super::formats;
+use crate::bundle::arguments::Arguments;
 use crate::bundle::chart::{self, Session, parse_version};
 use crate::bundle::context::{Context, Tags};
 use crate::bundle::converge::{self, Outcome};
-use crate::bundle::desired::{Desired, Place};
+use crate::bundle::desired::{Chart, Desired, Place};
 use crate::bundle::import_aws;
 use crate::bundle::interim::Interim;
 use crate::bundle::observe::{self, CRDS_STAY, Known, MISSING, NOT_MANAGED, Observed};
@@ -69,12 +71,13 @@ impl Bundle {
         let target = self.target(connection.clone(), planned, record, deadline).await?;
         let Target { desired, cx, .. } = &target;
         let old = if creating { None } else { Some(self.desired_of(prior, &desired.place, record)?) };
-        let moved = old.as_ref().and_then(|old| old.chart.as_ref()).filter(|old| {
-            desired.chart.as_ref().is_none_or(|new| (&new.namespace, &new.release_name) != (&old.namespace, &old.release_name))
-        });
-        let session = match (&target.session, moved) {
-            (None, Some(_)) => Some(self.session(&connection).await?),
-            (session, _) => session.clone(),
+        let old_chart = old.as_ref().and_then(|old| old.chart.as_ref());
+        let (former, place) = (old_chart.map(Chart::place), desired.chart.as_ref().map(Chart::place));
+        let moved = old_chart.filter(|_| former != place);
+        let started = bundle_started::started(record, &desired.place);
+        let session = match &target.session {
+            None if moved.is_some() || started.iter().any(|started| started.chart.is_some()) => Some(self.session(&connection).await?),
+            session => session.clone(),
         };
         let live = match creating {
             true => observe::first_look(cx, desired, session.as_ref()).await?,
@@ -84,7 +87,9 @@ impl Bundle {
         if resuming {
             record.owned.extend(live.tags(desired).into_keys().filter(|key| observe::is_ours(cx, &live, desired, key)));
         }
-        refuse(cx, desired, &live, creating, record)?;
+        let renamed = old.as_ref().map(|old| converge::renamed(old, desired)).unwrap_or_default();
+        let owned: BTreeSet<String> = record.owned.difference(&renamed).cloned().collect();
+        refuse(cx, desired, &live, creating, &owned)?;
         let is_new_version = old.as_ref().is_none_or(|old| old.version != desired.version);
         if let Some(error) = refuse_mismatch(&desired.version, &connection.cluster.kubernetes_version).filter(|_| is_new_version) {
             return Err(error.into());
@@ -92,13 +97,14 @@ impl Bundle {
         if old.as_ref().is_none_or(|old| old.credentials != desired.credentials) {
             transition::require_oidc_provider(cx, desired).await?;
         }
-        let interim = old.as_ref().map(|old| Interim::between(old, desired)).unwrap_or_default();
+        let trust = live.controller_role.as_ref().map(|role| &role.trust);
+        let interim = old.as_ref().map(|old| Interim::between(old, desired, trust)).unwrap_or_default();
         let source = match (&desired.chart, &session, &live.chart) {
             (Some(want), Some(session), Some(live)) => {
                 let source = chart::source(session, want, live).await?;
                 let is_new = old.as_ref().is_none_or(|old| old.chart.is_none()) || moved.is_some();
-                let new = is_new && !(resuming && chart::is_of_this_cluster(want, live));
-                chart::refuse(session, want, live, &source, new).await?;
+                let goes_on = (resuming || !creating) && chart::is_left_behind(want, live);
+                chart::refuse(session, want, live, &source, is_new && !goes_on).await?;
                 Some(source)
             }
             _ => None,
@@ -108,9 +114,12 @@ impl Bundle {
             transition::upgrade_crds(session, desired, &live, source).await?;
         }
         transition::keep(cx, desired, &interim).await?;
-        let mut outcome = converge::converge(cx, &interim.stage(desired), &live, creating, &record.owned).await;
+        let mut outcome = converge::converge(cx, &interim.stage(desired), &live, creating, &owned).await;
         if let (Some(moved), Some(session), true) = (moved, &session, outcome.errors.is_empty()) {
             outcome.errors.extend(chart::remove(session, moved).await.err());
+        }
+        if let (Some(session), true) = (&session, outcome.errors.is_empty()) {
+            outcome.errors.extend(bundle_started::uninstall(session, &started, &[&former, &place]).await);
         }
         if outcome.errors.is_empty() {
             let crds = source.as_ref().zip(desired.chart.as_ref()).filter(|(_, want)| want.manage_crds).map(|(source, _)| source.crds());
@@ -129,6 +138,7 @@ impl Bundle {
         }
         if let (Some(old), true) = (&old, outcome.errors.is_empty()) {
             outcome.errors.extend(clean_up(cx, old, desired, record).await);
+            outcome.errors.extend(bundle_started::remove(cx, &started, Some(desired), true).await);
         }
         if outcome.errors.is_empty() {
             converge::finish(cx, desired, &live, creating, &mut outcome).await;
@@ -143,15 +153,23 @@ impl Bundle {
         record.complete = record.complete || outcome.errors.is_empty();
         record.refused.clone_from(&outcome.refused);
         record.own_tags = own_tags(desired, if outcome.errors.is_empty() { None } else { Some(&record.own_tags) });
-        record.owned.extend(outcome.owned.iter().cloned());
+        // after a failure the state goes on with the former names
+        match outcome.errors.is_empty() {
+            true => record.owned = owned.union(&outcome.owned).cloned().collect(),
+            false => record.owned.extend(outcome.owned.difference(&renamed).cloned()),
+        }
         if outcome.association_id.is_some() {
             record.association_id.clone_from(&outcome.association_id);
         }
         if outcome.errors.is_empty() {
             record.found.settle(desired);
             record.tags = cx.tags.wanted.clone();
+            record.started.clear();
         } else {
             record.tags.extend(cx.tags.wanted.clone());
+            if !creating && (!renamed.is_empty() || former != place) {
+                self.remember(record, planned);
+            }
         }
         Ok(answer(&target, request, outcome))
     }
@@ -275,15 +293,19 @@ impl Bundle {
 
     /// What a state wanted.
     pub(super) fn desired_of(&self, state: &Value, place: &Place, record: &Record) -> Result<Desired, Error> {
-        let arguments = plan::arguments(&self.schema.block, state);
-        let version = arguments.version.as_deref().map_or(Ok(Version::new(1, 14, 1)), parse_version)?;
-        record.found.desired(&arguments, &version, place, &BTreeMap::new())
+        parsed(&plan::arguments(&self.schema.block, state), place, record)
     }
 }
 
+/// What arguments want.
+pub(super) fn parsed(arguments: &Arguments, place: &Place, record: &Record) -> Result<Desired, Error> {
+    let version = arguments.version.as_deref().map_or(Ok(Version::new(1, 14, 1)), parse_version)?;
+    record.found.desired(arguments, &version, place, &BTreeMap::new())
+}
+
 /// The refusals as diagnostics, before anything is written.
-fn refuse(cx: &Context, desired: &Desired, live: &Observed, creating: bool, record: &Record) -> Result<(), Diagnostics> {
-    let refusals = converge::refusals(cx, desired, live, creating, &record.owned);
+fn refuse(cx: &Context, desired: &Desired, live: &Observed, creating: bool, owned: &BTreeSet<String>) -> Result<(), Diagnostics> {
+    let refusals = converge::refusals(cx, desired, live, creating, owned);
     if refusals.is_empty() {
         return Ok(());
     }

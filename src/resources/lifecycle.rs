@@ -86,13 +86,16 @@ impl<K: Kind> Resource for ApiObject<K> {
         async move {
             let prior = request.prior_state.clone();
             let private = request.planned_private.clone();
-            let outcome = match (prior.is_null(), request.planned_state.is_null()) {
-                (_, true) => self.delete(&prior, &private).await,
-                (true, false) => self.create(request).await,
-                (false, false) => self.update(request).await,
-            };
-            // what a failed call did not change is still there: the prior state
-            outcome.unwrap_or_else(|diagnostics| ApplyResponse { new_state: prior, private, diagnostics })
+            match (prior.is_null(), request.planned_state.is_null()) {
+                // what a failed call did not delete is still there: the prior state
+                (_, true) => self.delete(&prior, &private).await.unwrap_or_else(|diagnostics| ApplyResponse {
+                    new_state: prior,
+                    private,
+                    diagnostics,
+                }),
+                (true, false) => self.create(request).await.unwrap_or_else(failed),
+                (false, false) => self.update(request).await.unwrap_or_else(failed),
+            }
         }
         .boxed()
     }
@@ -138,6 +141,12 @@ impl<K: Kind> Resource for ApiObject<K> {
     fn move_from(&self, request: MoveRequest) -> Option<BoxFuture<'_, ImportResponse>> {
         self.take_over(&request).map(|response| futures::future::ready(response).boxed())
     }
+}
+
+/// Of a create or an update that wrote nothing. The client keeps the prior state, and with it what is stored beside that: what the failed
+/// plan says there is not so yet.
+fn failed(diagnostics: Diagnostics) -> ApplyResponse {
+    ApplyResponse { diagnostics, ..ApplyResponse::default() }
 }
 
 impl<K: Kind> ApiObject<K> {
@@ -291,7 +300,7 @@ impl<K: Kind> ApiObject<K> {
             .into());
         }
         target.connection.reads.written(&target.resource);
-        removal::remove(&target, uid.as_deref(), deadline).await?;
+        removal::remove(&target, uid.as_deref(), deadline, self.connections.stopped()).await?;
         Ok(ApplyResponse::default())
     }
 

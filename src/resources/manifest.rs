@@ -230,7 +230,9 @@ pub fn redraw<K: Kind>(block: &Block, text: &str, manifest: &Manifest, observed:
     if changes.is_empty() && !structural {
         return text.to_owned();
     }
-    (!structural).then(|| splice(text, &changes)).flatten().or_else(|| yaml::write(&whole).ok()).unwrap_or_else(|| text.to_owned())
+    let spliced = if structural { None } else { splice(text, &changes) };
+    let spliced = spliced.filter(|spliced| yaml::parse(spliced).as_ref() == Ok(&whole));
+    spliced.or_else(|| yaml::write(&whole).ok()).unwrap_or_else(|| text.to_owned())
 }
 
 /// What the API server fills in where the manifest says nothing is not the user's.
@@ -315,6 +317,7 @@ fn collect(written: &Json, live: &Json, path: &str, changes: &mut Vec<(String, J
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resources::nodeclass::NodeClassKind;
     use crate::resources::nodepool::NodePoolKind;
 
     const POOL: &str = "apiVersion: karpenter.sh/v1\nkind: NodePool\nmetadata:\n  name: trino # é\nspec:\n  weight: 50\n  limits: {cpu: 1000}\n  template:\n    spec:\n      nodeClassRef: {group: karpenter.k8s.aws, kind: EC2NodeClass, name: default}\n      requirements:\n        - {key: kubernetes.io/os, operator: In, values: [linux]}\n        - {key: kubernetes.io/arch, operator: In, values: [arm64]}\n";
@@ -350,6 +353,26 @@ mod tests {
         assert_eq!(more, POOL.replace("[linux]", "[linux, windows]"));
         let gone = redrawn(&manifest, |o| o.set("weight", Value::Null));
         assert!(!gone.contains("weight"), "{gone}");
+    }
+
+    #[test]
+    fn a_drifted_block_scalar_leaves_a_text_that_says_what_is_live() {
+        let head = "apiVersion: karpenter.k8s.aws/v1\nkind: EC2NodeClass\nmetadata: {name: a}\nspec:\n  amiSelectorTerms: [{alias: al2023@latest}]\n";
+        let (data, role) = ("  userData: |\n    #!/bin/sh\n    echo a\n", "  role: x\n");
+        let schema = NodeClassKind::schema();
+        for text in [format!("{head}{data}{role}"), format!("{head}{role}{data}"), format!("{head}{role}{data}").trim_end().to_owned()] {
+            let manifest = read::<NodeClassKind>(&schema.block, &text, &Value::Null).expect("a manifest");
+            for (name, field, live) in
+                [("user_data", "userData", "plain"), ("user_data", "userData", "two\nlines\n"), ("role", "role", "y")]
+            {
+                let mut observed = manifest.arguments.clone();
+                observed.set(name, Value::from(live));
+                let seen = yaml::parse(&redraw::<NodeClassKind>(&schema.block, &text, &manifest, &observed)).expect("YAML");
+                let mut expected = manifest.json.clone();
+                expected["spec"][field] = live.into();
+                assert_eq!(seen, expected, "{field} of {text}");
+            }
+        }
     }
 
     #[test]

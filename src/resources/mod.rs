@@ -7,6 +7,7 @@ mod bundle_check;
 mod bundle_ends;
 mod bundle_import;
 mod bundle_review;
+mod bundle_started;
 mod bundle_steps;
 mod create;
 mod cron;

@@ -58,7 +58,7 @@ pub struct NodePoolSpec {
     /// Most resources that all nodes of the pool may have together, e.g. `{ cpu = "1000", memory = "4000Gi" }`.
     #[schemars(extend("x-tofu" = {"values": "quantity", "keys": "label_key", "open": true}))]
     pub limits: Option<BTreeMap<String, String>>,
-    /// Number of nodes of a static pool; excludes `weight` and every limit but `nodes`.
+    /// Number of nodes of a static pool; excludes `weight` and every limit but `nodes`. Adding or removing it replaces the pool.
     #[schemars(range(min = 0, max = 2_147_483_647))] // the scale subresource has 32 bits
     #[schemars(extend("x-tofu" = {"since": "1.8.0"}))]
     pub replicas: Option<i64>,
@@ -251,6 +251,7 @@ impl Kind for NodePoolKind {
     const KIND: &'static str = "NodePool";
     const OUTPUTS: &'static [&'static str] = &["node_selector", "tolerations"];
     const STATUS: &'static [&'static str] = &["ready"];
+    const FIXED_PRESENCE: &'static [&'static str] = &["replicas"];
 
     fn schema() -> Schema {
         Schema::of::<NodePoolResource>(0, formats::FORMATS)

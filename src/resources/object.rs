@@ -15,6 +15,7 @@ use super::manifest;
 use super::ownership::{self, Field, Handover};
 use super::placeholders::{self, Placeholders};
 use super::readiness::Readiness;
+use crate::aws::arn::ClusterRef;
 use crate::error::{Error, Kind as ErrorKind};
 use crate::provider::{Cluster, Connections};
 use crate::tofu::convert::{self, Projection};
@@ -71,6 +72,8 @@ pub trait Kind: Send + Sync + 'static {
     const OUTPUTS: &'static [&'static str];
     /// Computed attributes that follow the object's status.
     const STATUS: &'static [&'static str];
+    /// Arguments that the API server lets nobody add to an object or take from it.
+    const FIXED_PRESENCE: &'static [&'static str] = &[];
     /// The declaration, walked.
     fn schema() -> Schema;
     /// Group, version and plural.
@@ -130,6 +133,16 @@ impl Private {
     }
 }
 
+/// Whether a resource's own `cluster_name` is one.
+pub(super) fn check_cluster_name(config: &Value) -> Diagnostics {
+    let refused = config.attr("cluster_name").as_str().and_then(|name| ClusterRef::parse(name).err());
+    refused.map(|error| error.at(Path::attribute("cluster_name")).into()).unwrap_or_default()
+}
+
+fn is_added_or_removed(before: &Value, after: &Value) -> bool {
+    !before.is_unknown() && !after.is_unknown() && before.is_null() != after.is_null()
+}
+
 impl<K: Kind> ApiObject<K> {
     /// The type, with its schema walked once.
     pub fn new(connections: Arc<Connections>) -> Self {
@@ -144,10 +157,10 @@ impl<K: Kind> ApiObject<K> {
             diagnostics.extend(K::validate(arguments));
             diagnostics
         };
-        let mut diagnostics = Diagnostics::default();
+        let mut diagnostics = check_cluster_name(config);
         match config.attr("manifest") {
             Value::Null => {
-                diagnostics = check(config);
+                diagnostics.extend(check(config));
                 if config.attr("name").is_null() {
                     diagnostics.error(
                         Path::attribute("name"),
@@ -224,6 +237,16 @@ impl<K: Kind> ApiObject<K> {
         {
             paths.push(Path::attribute("cluster_name"));
         }
+        let by_manifest = [prior, planned].iter().any(|value| !value.attr("manifest").is_null());
+        let (Ok(Some(before)), Ok(Some(after))) = (self.arguments(prior), self.arguments(planned)) else { return paths };
+        let fixed = K::FIXED_PRESENCE.iter().filter(|name| is_added_or_removed(before.attr(name), after.attr(name)));
+        let mut fixed: Vec<Path> = fixed.map(|name| Path::attribute(*name)).collect();
+        if by_manifest {
+            fixed.extend(plan::requires_replace(&self.schema.block, &before, &after));
+            fixed.truncate(1);
+            fixed.iter_mut().for_each(|path| *path = Path::attribute("manifest"));
+        }
+        paths.extend(fixed.into_iter().filter(|_| !prior.is_null()));
         paths
     }
 

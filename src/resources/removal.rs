@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::lifecycle::Target;
 use crate::error::{Error, Kind as ErrorKind};
-use crate::kubernetes;
+use crate::kubernetes::{self, is_kind_missing};
 
 /// Between two looks at what still uses a class.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
@@ -17,11 +17,17 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// [`ErrorKind::Timeout`] names what blocks: claims, nodes, finalizers; [`ErrorKind::Conflict`] names the pools that use a class.
-pub async fn remove(target: &Target, uid: Option<&str>, deadline: Instant) -> Result<(), Error> {
+pub async fn remove(target: &Target, uid: Option<&str>, deadline: Instant, stopped: impl Future<Output = ()>) -> Result<(), Error> {
     let (client, object) = (&target.client, target.object());
     let action = format!("delete {} {:?}", target.resource.kind, target.name);
+    tokio::pin!(stopped);
+    let stop = |message: &str| Error::new(ErrorKind::Other, action.clone(), format!("stopped: {message}"));
     if target.resource.kind == "EC2NodeClass" {
-        wait_until_unused(target, &action, deadline).await?;
+        tokio::select! {
+            biased;
+            unused = wait_until_unused(target, &action, deadline) => unused?,
+            () = &mut stopped => return Err(stop("nothing was deleted")),
+        }
     }
     match kubernetes::delete(client, &object, uid, deadline).await {
         Ok(true) => {}
@@ -31,10 +37,19 @@ pub async fn remove(target: &Target, uid: Option<&str>, deadline: Instant) -> Re
         Err(error) => return Err(error),
     }
     let gone = |o: Option<&DynamicObject>| o.is_none_or(|o| uid.is_some() && o.metadata.uid.as_deref() != uid);
-    match target.connection.watches.until(client, &object, deadline, gone).await {
+    let waited = tokio::select! {
+        biased;
+        waited = target.connection.watches.until(client, &object, deadline, gone) => waited,
+        () = &mut stopped => return Err(stop("it is being deleted, but not gone yet").remedy("Destroy again to wait for it.")),
+    };
+    match waited {
         Err(error) if error.kind == ErrorKind::Timeout => {
             let last = Instant::now() + Duration::from_secs(10);
-            let live = kubernetes::get(client, &object, last).await.ok().flatten();
+            let live = match kubernetes::get(client, &object, last).await {
+                // a watch that broke did not tell
+                Ok(live) if gone(live.as_ref()) => return Ok(()),
+                live => live.ok().flatten(),
+            };
             let finalizers = live.and_then(|o| o.metadata.finalizers).unwrap_or_default();
             let mut named = blockers(target, last).await.unwrap_or_default();
             named.extend((!finalizers.is_empty()).then(|| format!("finalizers {}", finalizers.join(", "))));
@@ -66,7 +81,7 @@ async fn wait_until_unused(target: &Target, action: &str, deadline: Instant) -> 
 
 /// Pools and claims that keep a pool or a class from going.
 async fn blockers(target: &Target, deadline: Instant) -> Result<Vec<String>, Error> {
-    let (client, name) = (&target.client, target.name.as_str());
+    let name = target.name.as_str();
     let of_class = target.resource.kind == "EC2NodeClass";
     let uses_class = |spec: &serde_json::Value| {
         let class = &spec["nodeClassRef"];
@@ -74,13 +89,13 @@ async fn blockers(target: &Target, deadline: Instant) -> Result<Vec<String>, Err
     };
     let mut blocking = Vec::new();
     if of_class {
-        for pool in kubernetes::list(client, &karpenter("NodePool"), None, deadline).await? {
+        for pool in listed(target, "NodePool", deadline).await? {
             if uses_class(&pool.data["spec"]["template"]["spec"]) {
                 blocking.push(format!("NodePool {}", pool.metadata.name.unwrap_or_default()));
             }
         }
     }
-    for claim in kubernetes::list(client, &karpenter("NodeClaim"), None, deadline).await? {
+    for claim in listed(target, "NodeClaim", deadline).await? {
         let of_pool = claim.metadata.labels.as_ref().and_then(|l| l.get("karpenter.sh/nodepool")).is_some_and(|pool| pool == name);
         if (of_class && uses_class(&claim.data["spec"])) || (!of_class && of_pool) {
             let node = claim.data["status"]["nodeName"].as_str().map(|n| format!(" (node {n})")).unwrap_or_default();
@@ -90,6 +105,14 @@ async fn blockers(target: &Target, deadline: Instant) -> Result<Vec<String>, Err
         }
     }
     Ok(blocking)
+}
+
+/// All objects of a kind of Karpenter's core; without its CRD there are none.
+async fn listed(target: &Target, kind: &str, deadline: Instant) -> Result<Vec<DynamicObject>, Error> {
+    match kubernetes::list(&target.client, &karpenter(kind), None, deadline).await {
+        Err(error) if is_kind_missing(&error) => Ok(vec![]),
+        listed => listed,
+    }
 }
 
 /// A kind of Karpenter's core.

@@ -86,18 +86,20 @@ impl<K: Kind> Change<'_, K> {
     }
 
     /// After an import: what the state holds is ours from now on, so that removing it later really removes it.
-    async fn hand_over(&self, mut handover: Handover) -> Result<(), Error> {
+    async fn hand_over(&self, mut handover: Handover) -> Result<(), Diagnostics> {
         for _ in 0..kubernetes::ATTEMPTS {
             match self.pass(&handover).await {
                 Err(error) if error.kind == ErrorKind::Conflict => {}
-                other => return other.map(|_| ()),
+                other => return other.map(drop).map_err(Diagnostics::from),
             }
-            match self.types.handover(&self.look().await?, &self.bodies.prior) {
+            let live = self.look().await?;
+            self.as_planned(&live)?;
+            match self.types.handover(&live, &self.bodies.prior) {
                 Some(again) => handover = again,
                 None => return Ok(()),
             }
         }
-        Err(self.restless())
+        Err(self.restless().into())
     }
 
     /// The plan removes what somebody else set: applying without it would leave it there.

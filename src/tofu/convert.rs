@@ -137,7 +137,7 @@ fn project_map(
             projected.insert(key.clone(), project_value(attribute, value, &live, cx));
         }
     }
-    if !attribute.open {
+    if !attribute.open || cx.import {
         projected.extend(rest);
     }
     projected

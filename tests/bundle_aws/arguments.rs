@@ -284,6 +284,7 @@ fn bad_arguments_are_refused_offline() {
     let tofu = Tofu::new(lab, "");
     for (arguments, part) in [
         ("  credentials = \"static\"", "one of"),
+        ("  cluster_name = \"my cluster\"", "no name of an EKS cluster"),
         ("  controller_role {\n    additional_policies = { x = \"AdministratorAccess\" }\n  }", "no ARN of an IAM policy"),
         ("  controller_role {\n    policy_statement {\n      resources = [\"*\"]\n    }\n  }", "either actions or not_actions"),
         ("  controller_role {\n    assume_role_statement {\n      actions = [\"sts:AssumeRole\"]\n    }\n  }", "needs either principals"),

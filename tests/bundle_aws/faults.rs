@@ -93,11 +93,26 @@ fn a_spot_role_that_may_not_be_made_is_a_warning_and_no_drift() {
     assert_eq!(proxy.count("eks:CreateAccessEntry") + proxy.count("eks:DescribeAccessEntry"), 0);
     tofu.plan().empty();
     assert_eq!(tofu.resource(ADDRESS)["access_entry_arn"], Value::Null);
+    tofu.destroy().ok();
+    tofu.apply().ok();
+    assert_eq!(proxy.count("eks:CreateAccessEntry") + proxy.count("eks:DescribeAccessEntry"), 0, "EKS would answer with an error");
     // the mode changes: the entry is missing from then on
     lab.boto3("eks.update_cluster_config(name=cluster, accessConfig={'authenticationMode': 'API_AND_CONFIG_MAP'})");
     assert_eq!(tofu.plan().ok().change(ADDRESS)["before"]["objects"]["access_entry"], "missing");
     tofu.apply_planned().ok();
     tofu.plan().empty();
     assert!(tofu.resource(ADDRESS)["access_entry_arn"].is_string());
+
+    // an entry is of the role that was there when it was made, whatever it is called
+    lab.boto3(
+        "role = 'spotless-karpenter-node-role'
+for policy in iam.list_attached_role_policies(RoleName=role)['AttachedPolicies']:
+    iam.detach_role_policy(RoleName=role, PolicyArn=policy['PolicyArn'])
+iam.delete_role(RoleName=role)",
+    );
+    proxy.reset();
+    tofu.apply().ok();
+    assert_eq!((proxy.count("eks:DeleteAccessEntry"), proxy.count("eks:CreateAccessEntry")), (1, 1));
+    tofu.plan().empty();
     tofu.destroy().ok();
 }

@@ -1,6 +1,7 @@
 //! Where charts come from, and with whose credentials.
 
-use std::io::BufRead as _;
+use std::io::{BufRead as _, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -90,7 +91,7 @@ impl Private {
     }
 
     fn serve(lab: &Lab, dir: tempfile::TempDir, mut processes: Vec<Child>, auth: &str) -> Private {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let host = format!("127.0.0.1:{port}");
         let blobs = dir.path().join("blobs");
         let storage = format!("storage: {{filesystem: {{rootdirectory: {}}}}}", blobs.display());
@@ -100,7 +101,7 @@ impl Private {
         let mut registry = lab.command("registry");
         processes.push(registry.arg("serve").arg(file).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
         let deadline = Instant::now() + Duration::from_secs(60);
-        while std::net::TcpStream::connect(&host).is_err() {
+        while TcpStream::connect(&host).is_err() {
             assert!(Instant::now() < deadline, "the registry does not start");
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -286,4 +287,62 @@ put('/v2/legacy/karpenter/manifests/1.14.1_build.7', json.dumps(manifest).encode
     success("push by hand", &python.args(["-c", script, host]).arg(&archive).output().unwrap());
     let legacy = registry::pull(&format!("oci://{host}/legacy"), "karpenter", Some("1.14.1+build.7"), None).await.unwrap();
     assert_eq!(legacy.version(), "1.14.1+build.7");
+}
+
+/// A host before another one, which answers the first requests itself with that line and header lines.
+fn busy(host: String, refusals: usize, answer: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for (nth, connection) in listener.incoming().enumerate() {
+            let mut connection = connection.unwrap();
+            if nth < refusals {
+                let _ = connection.read(&mut [0; 4096]);
+                let _ = connection.write_all(format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").as_bytes());
+                continue;
+            }
+            let upstream = TcpStream::connect(&host).unwrap();
+            for (mut from, mut to) in [(connection.try_clone().unwrap(), upstream.try_clone().unwrap()), (upstream, connection)] {
+                std::thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(std::net::Shutdown::Write);
+                });
+            }
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_is_busy_is_asked_again() {
+    let host = Lab::shared().var("LAB_REGISTRY").to_owned();
+    for answer in ["429 Too Many Requests", "503 Service Unavailable"] {
+        let repository = format!("oci://{}/karpenter", busy(host.clone(), 2, answer));
+        assert_eq!(registry::newest(&repository, "karpenter", None).await.unwrap(), "1.14.1");
+        let repository = format!("oci://{}/karpenter", busy(host.clone(), 2, answer));
+        assert_eq!(registry::pull(&repository, "karpenter", Some("1.14.1"), None).await.unwrap().version(), "1.14.1");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tags_come_in_pages_of_any_length() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let repository = format!("oci://{}/charts", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = connection.unwrap();
+            let mut request = [0; 4096];
+            let read = connection.read(&mut request).unwrap_or_default();
+            let request = String::from_utf8_lossy(&request[..read]).into_owned();
+            let tags = match request.split_once("last=").map(|(_, rest)| rest.split([' ', '&']).next().unwrap_or_default()) {
+                None => r#"["1.10.0", "1.11.0"]"#,
+                Some("1.11.0") => r#"["1.14.0", "1.9.0"]"#,
+                Some(_) => "null",
+            };
+            let body = format!(r#"{{"name": "charts/karpenter", "tags": {tags}}}"#);
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close", body.len());
+            let _ = connection.write_all(format!("{head}\r\n\r\n{body}").as_bytes());
+        }
+    });
+    assert_eq!(registry::newest(&repository, "karpenter", None).await.unwrap(), "1.14.0");
 }

@@ -260,10 +260,19 @@ pub struct Running {
 impl Running {
     /// Ends the program and the plugins that it started with SIGKILL, all at once.
     pub fn kill(mut self) {
-        let group = format!("-{}", self.child.id());
-        let status = Command::new("bash").args(["-c", "kill -9 -- \"$1\"", "bash", &group]).status().expect("bash runs");
-        assert!(status.success(), "the process group {group} is there");
+        self.signal("KILL");
         let _ = self.child.wait();
+    }
+
+    /// What Ctrl-C does in a terminal: SIGINT to the program and the plugins that it started.
+    pub fn interrupt(&self) {
+        self.signal("INT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let group = format!("-{}", self.child.id());
+        let status = Command::new("bash").args(["-c", "kill -s \"$1\" -- \"$2\"", "bash", signal, &group]).status().expect("bash runs");
+        assert!(status.success(), "the process group {group} is there");
     }
 
     /// Waits for its end.

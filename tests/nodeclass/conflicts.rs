@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{configured, edit, live, small, workspace};
+use super::{ADDRESS, configured, edit, lab, live, small, workspace};
+use crate::common::{Fault, Plan};
 
 #[test]
 fn an_edit_shows_at_its_argument_with_its_manager_and_is_taken_back_alone() {
@@ -54,6 +55,45 @@ fn what_changed_after_the_plan_is_not_taken_back() {
     tofu.apply().ok();
     let spec = live("raced")["spec"].clone();
     assert_eq!((&spec["detailedMonitoring"], &spec["tags"]["a"]), (&json!(true), &json!("b")));
+    tofu.destroy().ok();
+}
+
+#[test]
+fn a_removal_whose_apply_failed_is_planned_again() {
+    let class = |more: &str| small("unsaid", &format!("metadata_options {{\n    http_put_response_hop_limit = 2\n{more}  }}"));
+    let proxy = lab().proxy();
+    let tofu = workspace(&class("    http_tokens = \"optional\"\n")).through(&proxy);
+    tofu.apply().ok();
+    tofu.write("main.tf", &configured(&class("")));
+    proxy.fault(Fault::on("PATCH .*/ec2nodeclasses/unsaid").times(100).status(403, "Forbidden", "not today"));
+    tofu.apply().err();
+    proxy.clear();
+    assert_eq!(live("unsaid")["spec"]["metadataOptions"]["httpTokens"], "optional");
+    let options = |plan: &Plan, when: &str| plan.change(ADDRESS)[when]["metadata_options"][0]["http_tokens"].clone();
+    let plan = tofu.plan().ok();
+    assert_eq!((options(&plan, "before"), options(&plan, "after")), (json!("optional"), json!("required")));
+    tofu.apply_planned().ok();
+    assert_eq!(live("unsaid")["spec"]["metadataOptions"]["httpTokens"], "required");
+    tofu.plan().empty();
+    tofu.destroy().ok();
+}
+
+#[test]
+fn what_changed_between_plan_and_first_write_of_an_import_is_not_taken_back() {
+    let class = |monitoring: bool| small("adopted", &format!("detailed_monitoring = {monitoring}\n  tags = {{ a = \"b\" }}"));
+    let first = workspace(&class(true));
+    first.apply().ok();
+    let tofu = workspace(&class(false));
+    tofu.import(ADDRESS, "adopted").ok();
+    edit("adopted", "somebody", &json!({"spec": {"tags": {"a": "b", "of": "somebody"}}}));
+    tofu.plan().ok();
+    edit("adopted", "somebody", &json!({"spec": {"tags": {"a": "z"}}}));
+    let outcome = tofu.apply_planned().err();
+    let error = outcome.errors()[0];
+    for words in ["spec.tags.a is \"z\"", "\"somebody\"", "changed after it was planned"] {
+        assert!(error.detail.contains(words), "no {words:?} in {}", error.detail);
+    }
+    assert_eq!(live("adopted")["spec"]["tags"]["a"], "z");
     tofu.destroy().ok();
 }
 

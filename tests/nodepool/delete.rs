@@ -1,5 +1,7 @@
 //! Deleting: nodes drain first, and what blocks is named.
 
+use std::time::{Duration, Instant};
+
 use super::{ADDRESS, lab, small, workspace};
 
 const POOLS: &str = "nodepools.karpenter.sh";
@@ -25,6 +27,32 @@ fn a_delete_waits_for_claims_and_names_what_blocks() {
     lab.finalize(CLAIMS, "draining-x");
     running.wait().ok();
     assert!(!lab.exists(&[POOLS, "draining"]) && !lab.exists(&[CLAIMS, "draining-x"]));
+}
+
+#[test]
+fn an_interrupt_ends_the_wait_for_a_delete() {
+    let lab = lab();
+    let proxy = lab.proxy();
+    let tofu = workspace(&small("patient", "", "")).through(&proxy);
+    tofu.apply().ok();
+    lab.node_claim("patient-x", "patient", "default", "ip-10-0-0-3");
+    let running = tofu.start(&["destroy", "-json", "-auto-approve"]);
+    let end = Instant::now() + Duration::from_secs(60);
+    while proxy.count("kubernetes:DELETE") == 0 {
+        assert!(Instant::now() < end, "no DELETE");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    running.interrupt();
+    let outcome = running.wait().err();
+    assert!(
+        outcome.errors().iter().any(|e| e.detail.contains("stopped: it is being deleted, but not gone yet")),
+        "{:#?}",
+        outcome.errors()
+    );
+    assert_eq!(tofu.resource(ADDRESS)["name"], "patient", "still in the state");
+    lab.finalize(CLAIMS, "patient-x");
+    tofu.destroy().ok();
+    assert!(!lab.exists(&[POOLS, "patient"]));
 }
 
 #[test]

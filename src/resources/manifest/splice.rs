@@ -7,9 +7,10 @@ use serde_json::Value as Json;
 
 use crate::helm::yaml;
 
-/// Writes scalars over those at the same places; `None` where the text has one of them only through an alias or a merge.
+/// Writes scalars over those at the same places; `None` where the text has one of them only through an alias or a merge. What follows a
+/// block scalar may come out as part of it: the caller looks.
 pub(super) fn splice(text: &str, changes: &[(String, Json)]) -> Option<String> {
-    let spans = spans(text)?;
+    let spans = std::panic::catch_unwind(|| spans(text)).ok()??; // as in yaml::parse_all
     let mut spliced = text.to_owned();
     let mut edits: Vec<((usize, usize), String)> = vec![];
     for (path, value) in changes {
@@ -30,7 +31,8 @@ pub(super) fn splice(text: &str, changes: &[(String, Json)]) -> Option<String> {
 
 /// Where each scalar and each list in brackets of the first document stands, in bytes.
 fn spans(text: &str) -> Option<BTreeMap<String, (usize, usize)>> {
-    let mut bytes = text.as_bytes();
+    let ended = if text.ends_with('\n') { text.to_owned() } else { format!("{text}\n") };
+    let mut bytes = ended.as_bytes();
     let mut parser = Parser::new();
     parser.set_input_string(&mut bytes);
     let mut spans = BTreeMap::new();

@@ -51,6 +51,51 @@ fn every_declaration_makes_sense() {
 }
 
 #[test]
+fn a_cluster_name_is_checked_offline() {
+    for (name, fine) in [("demo", true), ("arn:aws:eks:eu-west-1:111122223333:cluster/demo", true), ("", false), ("a b", false)] {
+        let mut pool_ = trino();
+        pool_.set("cluster_name", Value::from(name));
+        let refused = pool().check(&pool_);
+        assert_eq!(refused.has_errors(), !fine, "{name:?}: {refused:?}");
+    }
+}
+
+#[test]
+fn what_the_api_server_lets_nobody_change_is_replaced() {
+    let types = pool();
+    let with = |replicas: Value, group: &str| {
+        let mut pool = trino();
+        let mut template = pool.attr("template").first().clone();
+        template.set("node_class_ref", Value::List(vec![strings([("group", group), ("kind", "EC2NodeClass"), ("name", "default")])]));
+        pool.set("template", Value::List(vec![template]));
+        pool.set("replicas", replicas);
+        pool
+    };
+    let manifest = |spec: &str, group: &str| {
+        let text = format!(
+            "apiVersion: karpenter.sh/v1\nkind: NodePool\nmetadata: {{name: trino}}\nspec:\n  {spec}\n  template: {{spec: {{requirements: [], nodeClassRef: {{group: {group}, kind: EC2NodeClass, name: default}}}}}}\n"
+        );
+        let mut state = config(&types.schema.block, &Value::object([("manifest", Value::from(text))]));
+        state.set("name", Value::from("trino"));
+        state
+    };
+    let (ours, other) = ("karpenter.k8s.aws", "eks.amazonaws.com");
+    let paths = |before: &Value, after: &Value| types.replacements(before, after).iter().map(Path::to_string).collect::<Vec<_>>();
+    let none: [&str; 0] = [];
+    assert_eq!(paths(&with(Value::Null, ours), &with(Value::from(3), ours)), ["replicas"]);
+    assert_eq!(paths(&with(Value::from(3), ours), &with(Value::Null, ours)), ["replicas"]);
+    assert_eq!(paths(&with(Value::from(3), ours), &with(Value::from(4), ours)), none);
+    assert_eq!(paths(&with(Value::Null, ours), &with(Value::unknown(), ours)), none);
+    assert_eq!(paths(&Value::Null, &with(Value::from(3), ours)), none);
+    assert_eq!(paths(&manifest("weight: 1", ours), &manifest("weight: 2", ours)), none);
+    assert_eq!(paths(&manifest("weight: 1", ours), &manifest("replicas: 2", ours)), ["manifest"]);
+    assert_eq!(paths(&manifest("weight: 1", ours), &manifest("weight: 1", other)), ["manifest"]);
+    assert_eq!(paths(&with(Value::Null, ours), &manifest("weight: 1", other)), ["manifest"]);
+    assert_eq!(paths(&with(Value::Null, ours), &manifest("weight: 1", ours)), none);
+    assert_eq!(paths(&with(Value::Null, ours), &with(Value::Null, other)), ["template[0].node_class_ref[0].group"]);
+}
+
+#[test]
 fn the_body_is_what_the_configuration_says_and_no_more() {
     let placeholders = Placeholders { cluster_name: "demo".into(), ext_account_id: "1".into() };
     let body = pool().body(&trino(), &Value::Null, &placeholders);

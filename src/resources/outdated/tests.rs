@@ -96,6 +96,8 @@ fn of_a_class_the_spec_is_compared_and_its_selectors_by_what_they_come_to() {
         ("ipPrefixCount: 1", "ipPrefixCount: 2", ""),
         ("  role: node", "  role: other", "All role"),
         ("{a: b}", "{a: c}", "All tags"),
+        ("{a: b}", "{}", "All tags"),
+        ("{a: b}", "{c: d}", "All tags"),
         ("{name: p}", "{name: q}", "All placement_group_selector[0].name"),
         ("volumeSize: 1Gi", "volumeSize: 2Gi", "All block_device_mapping[1].ebs[0].volume_size"),
         ("amiFamily: AL2023", "amiFamily: Custom", "Some ami_family"),
