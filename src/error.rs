@@ -12,6 +12,8 @@ pub enum Kind {
     AlreadyExists,
     /// Another field manager owns what we would change, or a precondition failed.
     Conflict,
+    /// It is still used and stays for now; nothing went wrong.
+    InUse,
     /// Authenticated, but not allowed.
     Forbidden,
     /// The credentials or the token were refused.

@@ -228,6 +228,29 @@ fn names_move_in_place_and_leave_nothing_behind() {
     assert_eq!(tofu.resource(ADDRESS)["queue_url"], Value::Null);
     assert_eq!(lab.boto3("result = [sqs.list_queues().get('QueueUrls'), events.list_rules()['Rules']]"), json!([null, []]));
 
+    // a node role that an instance profile of Karpenter still names stays, and goes with a later change
+    lab.boto3(
+        "tags = {f'kubernetes.io/cluster/{cluster}': 'owned', 'karpenter.k8s.aws/ec2nodeclass': 'default'}
+iam.create_instance_profile(InstanceProfileName='default_1', Tags=[{'Key': k, 'Value': v} for k, v in tags.items()])
+iam.add_role_to_instance_profile(InstanceProfileName='default_1', RoleName=f'{cluster}-karpenter-node-role')",
+    );
+    let workers = |more: &str| aws_only(&lab, &format!("  node_role {{\n    name = \"workers\"\n  }}\n{more}"));
+    let roles = "roles = [r['RoleName'] for r in iam.list_roles()['Roles']] + eks.list_access_entries(clusterName=cluster)['accessEntries']
+result = [sum(r.endswith(name) for r in roles) for name in (f'{cluster}-karpenter-node-role', 'workers')]";
+    tofu.write("main.tf", &workers(""));
+    let outcome = tofu.apply().ok();
+    let told = |text: &str| outcome.warnings().iter().any(|w| format!("{} {}", w.summary, w.detail).contains(text));
+    assert!(told("could not delete the former node role basalt-karpenter-node-role") && told("default_1"), "{:#?}", outcome.warnings());
+    assert_eq!(lab.boto3(roles), json!([2, 2]), "role and access entry, each");
+    tofu.plan().empty();
+    lab.boto3(
+        "iam.remove_role_from_instance_profile(InstanceProfileName='default_1', RoleName=f'{cluster}-karpenter-node-role')
+iam.delete_instance_profile(InstanceProfileName='default_1')",
+    );
+    tofu.write("main.tf", &workers("  tags = { team = \"data\" }"));
+    tofu.apply().ok();
+    assert_eq!(lab.boto3(roles), json!([0, 2]));
+
     // it disappears: the next plan creates it
     tofu.destroy().ok();
     let left = lab.inventory();

@@ -301,7 +301,7 @@ pub async fn wait(session: &Session, want: &Chart, release: &Release, deadline: 
 ///
 /// # Errors
 /// What the API server says.
-pub async fn remove_started(session: &Session, (namespace, name): &(String, String)) -> Result<(), Error> {
+pub async fn remove_leftover(session: &Session, (namespace, name): &(String, String)) -> Result<(), Error> {
     match helm::read(&session.client, namespace, name).await? {
         Some(release) if release.newest.is_ours => helm::uninstall(&session.client, &release).await,
         _ => Ok(()),

@@ -65,7 +65,7 @@ pub async fn find(cluster: &str, region: Option<&str>) -> Result<Report, Error> 
     let aws = chain.clients(&region);
     let living = living(cluster, &region).await?;
     let place = match &living {
-        Some(living) => Place::of_arn(&living.cluster.arn),
+        Some(living) => Place::of_cluster(&living.cluster),
         None => Some(gone(&aws, &wanted, &region).await?),
     };
     let place = place.ok_or_else(|| Error::new(Kind::Other, "find the cluster", "EKS answered without its ARN"))?;

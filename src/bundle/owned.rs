@@ -65,7 +65,7 @@ impl Kind {
 /// # Errors
 /// What AWS says.
 pub async fn owned(aws: &Clients, place: &Place, cluster_exists: bool) -> Result<Vec<Owned>, Error> {
-    let of_cluster = async { if cluster_exists { of_cluster(aws, &place.cluster).await } else { Ok(vec![]) } };
+    let of_cluster = async { if cluster_exists { of_cluster(aws, place).await } else { Ok(vec![]) } };
     let (iam, queues, rules, of_cluster) = futures::try_join!(iam(aws), queues(aws), rules(aws), of_cluster)?;
     let all = iam.into_iter().chain(queues).chain(rules).chain(of_cluster);
     let arn = place.arn();
@@ -147,7 +147,8 @@ async fn rules(aws: &Clients) -> Result<Vec<Owned>, Error> {
     each(tagged).await
 }
 
-async fn of_cluster(aws: &Clients, cluster: &str) -> Result<Vec<Owned>, Error> {
+async fn of_cluster(aws: &Clients, place: &Place) -> Result<Vec<Owned>, Error> {
+    let cluster = place.cluster.as_str();
     let mut pages = aws.eks.list_pod_identity_associations().cluster_name(cluster).into_paginator().items().send();
     let mut ids = vec![];
     while let Some(found) = pages.next().await {
@@ -165,6 +166,9 @@ async fn of_cluster(aws: &Clients, cluster: &str) -> Result<Vec<Owned>, Error> {
         }))
     });
     let mut found: Vec<Owned> = each(associations).await?.into_iter().flatten().collect();
+    if !place.has_access_entries {
+        return Ok(found);
+    }
     let mut pages = aws.eks.list_access_entries().cluster_name(cluster).into_paginator().items().send();
     let mut principals = vec![];
     while let Some(principal) = pages.next().await {

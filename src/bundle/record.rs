@@ -31,8 +31,9 @@ pub struct Record {
     pub complete: bool,
     /// Namespace and name of the Helm release whose state was moved here, until the next read finds the rest of the bundle.
     pub moved: Option<(String, String)>,
-    /// The arguments of changes that failed since the last that did not: the state has the former ones.
-    pub started: Vec<Json>,
+    /// Arguments that are not the state's and whose objects may be there: of changes that failed since the last that did not, and of former
+    /// ones whose node role is still in use.
+    pub leftovers: Vec<Json>,
 }
 
 impl Record {

@@ -30,7 +30,8 @@ pub struct Removal<'a> {
     pub cluster_exists: bool,
 }
 
-/// Removes AWS objects, each only when it is the bundle's. Goes on after a failure; every error comes back.
+/// Removes AWS objects, each only when it is the bundle's. Goes on after a failure; every error comes back, [`Kind::InUse`] for a node role
+/// that an update leaves for now.
 pub async fn remove(cx: &Context, removal: Removal<'_>) -> Vec<Error> {
     let Removal { old, live, keep, cluster_exists, .. } = removal;
     let goes = removal.going(cx);
@@ -78,7 +79,10 @@ impl Removal<'_> {
                 }
                 QUEUE => keep.queue.as_ref().map(|queue| &queue.arn) == old.queue.as_ref().map(|queue| &queue.arn),
                 key if key == old.controller_role.key => keep.controller_role.arn == old.controller_role.arn,
-                key if key == old.node_role.key => keep.node_role.arn == old.node_role.arn,
+                key if key == old.node_role.key => {
+                    let named = |arn: &String| keep.access_entries.iter().any(|kept| kept.role_arn == *arn);
+                    keep.node_role.arn == old.node_role.arn || named(&old.node_role.arn)
+                }
                 key => {
                     let policy = old
                         .policies
@@ -142,9 +146,9 @@ impl Nodes<'_> {
         let of = |whose: fn(&Maker) -> bool| profiles.iter().filter(move |(_, maker)| whose(maker)).map(|(name, _)| name.as_str());
         if updating && !profiles.is_empty() {
             let names = of(|_| true).collect::<Vec<_>>().join(", ");
-            let message = format!("nodes may still run with it: instance profiles {names}");
-            return Err(Error::new(Kind::Conflict, format!("delete the former node role {}", want.name), message)
-                .remedy("Let Karpenter replace the nodes, then apply again."));
+            let message = format!("nodes may still run with it, as instance profiles name it: {names}");
+            return Err(Error::new(Kind::InUse, format!("delete the former node role {}", want.name), message)
+                .remedy("It stays until a later change of the bundle, or a destroy, finds it out of use."));
         }
         let calls: Vec<_> = entries.into_iter().map(|role_arn| access_entry::delete(cx, role_arn)).collect();
         try_join_all(calls).await?;

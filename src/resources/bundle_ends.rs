@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::bundle::Bundle;
-use super::bundle_started;
+use super::bundle_leftovers;
 use super::bundle_steps::{deadline, is_cluster_gone, known};
 use crate::bundle::chart;
 use crate::bundle::context::Context;
@@ -53,7 +53,7 @@ impl Bundle {
         let desired = self.desired_of(state, &place, record)?;
         let cx = Context { deadline, ..Context::to_look(aws, &desired, self.connections.clone()) };
         let cluster_exists = connection.is_some();
-        let started = bundle_started::started(record, &place);
+        let leftovers = bundle_leftovers::leftovers(record, &place);
         if let (Some(want), Some(connection)) = (&desired.chart, &connection) {
             let session = self.session(connection).await?;
             self.release_nodes(&session.client, state, record, deadline).await?;
@@ -65,8 +65,8 @@ impl Bundle {
                 nodes::refuse_while_in_use(&session.client, true, remedy, deadline).await?;
             }
         }
-        if let Some(connection) = connection.as_ref().filter(|_| started.iter().any(|started| started.chart.is_some())) {
-            let errors = bundle_started::uninstall(&self.session(connection).await?, &started, &[]).await;
+        if let Some(connection) = connection.as_ref().filter(|_| leftovers.iter().any(|left| left.chart.is_some())) {
+            let errors = bundle_leftovers::uninstall(&self.session(connection).await?, &leftovers, &[]).await;
             if !errors.is_empty() {
                 return Ok(errors);
             }
@@ -88,7 +88,7 @@ impl Bundle {
             }
         }
         if errors.is_empty() {
-            errors = bundle_started::remove(&cx, &started, None, cluster_exists).await;
+            errors = bundle_leftovers::remove(&cx, &leftovers, None, cluster_exists).await;
         }
         Ok(errors)
     }

@@ -9,8 +9,8 @@ use semver::Version;
 use tokio::time::Instant;
 
 use super::bundle::Bundle;
+use super::bundle_leftovers;
 use super::bundle_review::refuse_mismatch;
-use super::bundle_started;
 use super::formats;
 use crate::bundle::arguments::Arguments;
 use crate::bundle::chart::{self, Session, parse_version};
@@ -74,9 +74,9 @@ impl Bundle {
         let old_chart = old.as_ref().and_then(|old| old.chart.as_ref());
         let (former, place) = (old_chart.map(Chart::place), desired.chart.as_ref().map(Chart::place));
         let moved = old_chart.filter(|_| former != place);
-        let started = bundle_started::started(record, &desired.place);
+        let leftovers = bundle_leftovers::leftovers(record, &desired.place);
         let session = match &target.session {
-            None if moved.is_some() || started.iter().any(|started| started.chart.is_some()) => Some(self.session(&connection).await?),
+            None if moved.is_some() || leftovers.iter().any(|left| left.chart.is_some()) => Some(self.session(&connection).await?),
             session => session.clone(),
         };
         let live = match creating {
@@ -119,7 +119,7 @@ impl Bundle {
             outcome.errors.extend(chart::remove(session, moved).await.err());
         }
         if let (Some(session), true) = (&session, outcome.errors.is_empty()) {
-            outcome.errors.extend(bundle_started::uninstall(session, &started, &[&former, &place]).await);
+            outcome.errors.extend(bundle_leftovers::uninstall(session, &leftovers, &[&former, &place]).await);
         }
         if outcome.errors.is_empty() {
             let crds = source.as_ref().zip(desired.chart.as_ref()).filter(|(_, want)| want.manage_crds).map(|(source, _)| source.crds());
@@ -136,9 +136,11 @@ impl Bundle {
         if outcome.errors.is_empty() && desired.controller_role.made.is_some() {
             outcome.errors.extend(import_aws::retire_inline(cx, &record.found).await.err());
         }
+        let mut in_use: Vec<Error> = vec![];
         if let (Some(old), true) = (&old, outcome.errors.is_empty()) {
-            outcome.errors.extend(clean_up(cx, old, desired, record).await);
-            outcome.errors.extend(bundle_started::remove(cx, &started, Some(desired), true).await);
+            let mut errors = clean_up(cx, old, desired, record).await;
+            errors.extend(bundle_leftovers::remove(cx, &leftovers, Some(desired), true).await);
+            (in_use, outcome.errors) = errors.into_iter().partition(|error| error.kind == Kind::InUse);
         }
         if outcome.errors.is_empty() {
             converge::finish(cx, desired, &live, creating, &mut outcome).await;
@@ -150,6 +152,9 @@ impl Bundle {
         if let (Some(session), true) = (&session, is_changed(&|old| old.association != desired.association)) {
             outcome.warnings.extend(pods::missing_agent(session, desired).await);
         }
+        outcome
+            .warnings
+            .extend(in_use.iter().map(|error| (format!("could not {}", error.action), format!("{}\n\n{}", error.message, error.remedy))));
         record.complete = record.complete || outcome.errors.is_empty();
         record.refused.clone_from(&outcome.refused);
         record.own_tags = own_tags(desired, if outcome.errors.is_empty() { None } else { Some(&record.own_tags) });
@@ -164,7 +169,10 @@ impl Bundle {
         if outcome.errors.is_empty() {
             record.found.settle(desired);
             record.tags = cx.tags.wanted.clone();
-            record.started.clear();
+            match in_use.is_empty() {
+                true => record.leftovers.clear(),
+                false => self.remember(record, prior),
+            }
         } else {
             record.tags.extend(cx.tags.wanted.clone());
             if !creating && (!renamed.is_empty() || former != place) {
