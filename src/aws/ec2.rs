@@ -1,6 +1,6 @@
 //! The two reads of EC2 that this provider makes, over its Query API: the SDK's crate for EC2 costs minutes of every build.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
@@ -12,6 +12,8 @@ use crate::{Error, Kind};
 
 /// EC2's API of this date.
 const VERSION: &str = "2016-11-15";
+/// How long AWS may take to answer a call.
+const ANSWER: Duration = Duration::from_secs(60);
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// EC2 in one region.
@@ -60,7 +62,8 @@ impl Ec2 {
         let request = self.signed(&action, body).await?;
         let unsent = |e: reqwest::Error| Error::new(Kind::Unavailable, &action, "AWS did not answer").caused_by(e);
         let request = reqwest::Request::try_from(request).map_err(unsent)?;
-        let answer = reqwest::Client::new().execute(request).await.map_err(unsent)?;
+        let client = reqwest::Client::builder().timeout(ANSWER).build().map_err(unsent)?;
+        let answer = client.execute(request).await.map_err(unsent)?;
         let succeeded = answer.status().is_success();
         let text = answer.text().await.map_err(unsent)?;
         let root = xml::parse(&text).ok_or_else(|| Error::new(Kind::Unavailable, &action, "the answer is no XML"))?;

@@ -68,11 +68,12 @@ impl Interim {
     }
 }
 
-/// Statements that a document has and the other one has not.
+/// Whether a document has a statement, however it is written.
 fn holds(document: &Json, statement: &Json) -> bool {
     document["Statement"].as_array().is_some_and(|statements| statements.iter().any(|held| statement::same(held, statement)))
 }
 
+/// Statements that a document has and the other one has not.
 fn leaving(old: &Json, new: &Json) -> Vec<Json> {
     let statements = |document: &Json| document["Statement"].as_array().cloned().unwrap_or_default();
     let kept = statements(new);

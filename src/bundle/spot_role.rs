@@ -11,9 +11,9 @@ const SERVICE: &str = "spot.amazonaws.com";
 /// # Errors
 /// What IAM says.
 pub async fn observe(aws: &Clients) -> Result<bool, Error> {
-    let sent = aws.iam.list_roles().path_prefix(format!("/aws-service-role/{SERVICE}/")).max_items(1);
-    let answer = sent.send().await.map_err(|e| from_sdk("iam:ListRoles", e))?;
-    Ok(!answer.roles.is_empty())
+    // IAM may answer an empty page although there is more
+    let mut roles = aws.iam.list_roles().path_prefix(format!("/aws-service-role/{SERVICE}/")).into_paginator().items().send();
+    roles.next().await.transpose().map(|found| found.is_some()).map_err(|e| from_sdk("iam:ListRoles", e))
 }
 
 /// Makes it. That it exists comes as `InvalidInput`: then all is well.

@@ -134,8 +134,8 @@ async fn create(client: &Client, desired: &Desired, objects: &[Object], record: 
     Ok(())
 }
 
-/// The release from which an object is adopted, by namespace and name, where it is not known yet. Only one of Karpenter itself may lose its objects: another
-/// chart's next upgrade would fail, or take them back.
+/// The release from which an object is adopted, by namespace and name, where it is not known yet. Only one of Karpenter itself may lose its
+/// objects: another chart's next upgrade would fail, or take them back.
 async fn former_release(client: &Client, desired: &Desired, live: &Value, known: &[(String, String)]) -> Result<Option<(String, String)>> {
     let Some((name, namespace)) = manifest::owner(live) else { return Ok(None) };
     let place = (namespace.clone(), name.clone());

@@ -86,16 +86,13 @@ impl<K: Kind> Resource for ApiObject<K> {
         async move {
             let prior = request.prior_state.clone();
             let private = request.planned_private.clone();
-            match (prior.is_null(), request.planned_state.is_null()) {
-                // what a failed call did not delete is still there: the prior state
-                (_, true) => self.delete(&prior, &private).await.unwrap_or_else(|diagnostics| ApplyResponse {
-                    new_state: prior,
-                    private,
-                    diagnostics,
-                }),
-                (true, false) => self.create(request).await.unwrap_or_else(failed),
-                (false, false) => self.update(request).await.unwrap_or_else(failed),
-            }
+            let outcome = match (prior.is_null(), request.planned_state.is_null()) {
+                (_, true) => self.delete(&prior, &private).await,
+                (true, false) => self.create(request).await,
+                (false, false) => self.update(request).await,
+            };
+            // what a failed call did not change is still there: the prior state
+            outcome.unwrap_or_else(|diagnostics| ApplyResponse { new_state: prior, private, diagnostics })
         }
         .boxed()
     }
@@ -143,12 +140,6 @@ impl<K: Kind> Resource for ApiObject<K> {
     }
 }
 
-/// Of a create or an update that wrote nothing. The client keeps the prior state, and with it what is stored beside that: what the failed
-/// plan says there is not so yet.
-fn failed(diagnostics: Diagnostics) -> ApplyResponse {
-    ApplyResponse { diagnostics, ..ApplyResponse::default() }
-}
-
 impl<K: Kind> ApiObject<K> {
     async fn plan_change(&self, request: PlanRequest) -> PlanResponse {
         let PlanRequest { prior_state: prior, config, prior_private, .. } = request;
@@ -189,7 +180,7 @@ impl<K: Kind> ApiObject<K> {
             diagnostics.extend(self.warn(&prior, &config, &planned, &private));
         }
         diagnostics.extend(self.foresee(&prior, &config, &planned, &requires_replace).await);
-        private.set = self.set_by(&config);
+        private.planned = Some(self.set_by(&config));
         // the plan at apply has nothing of this, so it can only be compared, not planned
         private.cluster = prior.attr("cluster_name").as_str().filter(|_| !requires_replace.is_empty()).map(str::to_owned);
         PlanResponse { planned_state: planned, requires_replace, planned_private: private.encode(), diagnostics }
@@ -219,7 +210,7 @@ impl<K: Kind> ApiObject<K> {
         what: &str,
     ) -> ApplyResponse {
         let mut private = Private::decode(&request.planned_private);
-        (private.uid, private.imported) = (applied.metadata.uid.clone(), false);
+        private.applied(applied.metadata.uid.clone());
         self.remember(&mut private, &applied, &Value::Null, &Placeholders::of(&target.connection.cluster));
         let mut diagnostics = Diagnostics::default();
         let mut live = applied;

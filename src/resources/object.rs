@@ -109,6 +109,8 @@ pub struct ApiObject<K: Kind> {
 pub struct Private {
     /// Attributes with a server default that the configuration set at the last apply, as printed paths.
     pub set: Vec<String>,
+    /// Those that the configuration sets which is being planned or applied.
+    pub planned: Option<Vec<String>>,
     /// The object's uid: another object of that name is not ours to delete.
     pub uid: Option<String>,
     /// Of a replacement's first plan, for the second one, which has no prior: the cluster of the object that goes.
@@ -125,6 +127,12 @@ impl Private {
     /// Reads what [`Private::encode`] wrote; anything else counts as nothing.
     pub fn decode(bytes: &[u8]) -> Private {
         serde_json::from_slice(bytes).unwrap_or_default()
+    }
+
+    /// What was planned is so now, of the object with that uid.
+    pub fn applied(&mut self, uid: Option<String>) {
+        (self.uid, self.imported) = (uid, false);
+        self.set = self.planned.take().unwrap_or_default();
     }
 
     /// As JSON.
@@ -237,12 +245,14 @@ impl<K: Kind> ApiObject<K> {
         {
             paths.push(Path::attribute("cluster_name"));
         }
-        let by_manifest = [prior, planned].iter().any(|value| !value.attr("manifest").is_null());
+        let [was_manifest, is_manifest] = [prior, planned].map(|value| !value.attr("manifest").is_null());
         let (Ok(Some(before)), Ok(Some(after))) = (self.arguments(prior), self.arguments(planned)) else { return paths };
         let fixed = K::FIXED_PRESENCE.iter().filter(|name| is_added_or_removed(before.attr(name), after.attr(name)));
         let mut fixed: Vec<Path> = fixed.map(|name| Path::attribute(*name)).collect();
-        if by_manifest {
+        if was_manifest || is_manifest {
             fixed.extend(plan::requires_replace(&self.schema.block, &before, &after));
+        }
+        if is_manifest {
             fixed.truncate(1);
             fixed.iter_mut().for_each(|path| *path = Path::attribute("manifest"));
         }

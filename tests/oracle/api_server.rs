@@ -90,7 +90,7 @@ impl<K: Kind> ApiServer<K> {
         let live = self.live.as_ref().map(object).unwrap();
         let observed = self.resource.observe(&live, &request.planned_state, cluster, false);
         let mut private = Private::decode(&request.planned_private);
-        private.uid.clone_from(&live.metadata.uid);
+        private.applied(live.metadata.uid.clone());
         let new_state = convert::settle(&request.planned_state, &observed);
         ApplyResponse { new_state, private: private.encode(), diagnostics: Diagnostics::default() }
     }

@@ -194,8 +194,10 @@ impl<'a> Life<'a> {
             action => {
                 let second = self.plan(self.provider, &prior, &config, &private)?;
                 let then = rules::action(&prior, &second.planned_state, &second.requires_replace);
-                // by design, an unknown name replaces nothing; should it turn out another one, the client refuses
-                let excused = then == Action::Replace && second.requires_replace.iter().any(|p| is_unknown_at(&first.planned_state, p));
+                // by design, an unknown name or manifest replaces nothing; should it turn out another one, the client refuses
+                let manifest = Path::attribute("manifest");
+                let unknown = second.requires_replace.iter().chain([&manifest]).any(|p| is_unknown_at(&first.planned_state, p));
+                let excused = then == Action::Replace && unknown;
                 if excused {
                     return Ok(false);
                 }

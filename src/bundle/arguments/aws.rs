@@ -45,7 +45,8 @@ pub struct ControllerRole {
 pub struct NodeRole {
     /// Whether the bundle makes it, `true` unless set. One that exists without the bundle's tag is used and never changed.
     pub create: Option<bool>,
-    /// Its name, `CLUSTER-karpenter-node-role` unless set.
+    /// Its name, `CLUSTER-karpenter-node-role` unless set. Where it changes, the former role stays, with a warning, until a change of the
+    /// bundle or a destroy finds it out of use.
     #[schemars(length(min = 1, max = 64))]
     pub name: Option<String>,
     /// Its IAM path, `/` unless set. It is fixed once the role exists under its name.

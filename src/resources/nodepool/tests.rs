@@ -92,6 +92,8 @@ fn what_the_api_server_lets_nobody_change_is_replaced() {
     assert_eq!(paths(&manifest("weight: 1", ours), &manifest("weight: 1", other)), ["manifest"]);
     assert_eq!(paths(&with(Value::Null, ours), &manifest("weight: 1", other)), ["manifest"]);
     assert_eq!(paths(&with(Value::Null, ours), &manifest("weight: 1", ours)), none);
+    assert_eq!(paths(&manifest("weight: 1", ours), &with(Value::Null, other)), ["template[0].node_class_ref[0].group"]);
+    assert_eq!(paths(&manifest("weight: 1", ours), &with(Value::from(1), ours)), ["replicas"]);
     assert_eq!(paths(&with(Value::Null, ours), &with(Value::Null, other)), ["template[0].node_class_ref[0].group"]);
 }
 
