@@ -7,7 +7,7 @@ use futures::{FutureExt as _, StreamExt as _};
 
 use super::context::{Context, Ownership, unless_gone};
 use super::desired::{Desired, InstanceProfile, Role};
-use super::observe::{ASSOCIATION, INSTANCE_PROFILE, Observed, QUEUE};
+use super::observe::{self, ASSOCIATION, INSTANCE_PROFILE, Known, Observed, QUEUE};
 use super::{access_entry, association, policy, queue, role, rules};
 use crate::aws::error::from_sdk;
 use crate::{Error, Kind};
@@ -17,22 +17,40 @@ const CONCURRENCY: usize = 8;
 
 /// What to remove.
 #[derive(Clone, Copy, Debug)]
-pub struct Removal<'a> {
+struct Removal<'a> {
     /// The bundle as it was wanted so far.
-    pub old: &'a Desired,
+    old: &'a Desired,
     /// It as it is.
-    pub live: &'a Observed,
+    live: &'a Observed,
     /// The bundle as it is wanted now, whose objects stay; `None` at a destroy.
-    pub keep: Option<&'a Desired>,
+    keep: Option<&'a Desired>,
     /// Keys of objects that are the bundle's whatever their tags say.
-    pub owned: &'a BTreeSet<String>,
+    owned: &'a BTreeSet<String>,
     /// Whether the cluster still exists; without it what belongs to the cluster is gone, too.
-    pub cluster_exists: bool,
+    cluster_exists: bool,
 }
 
-/// Removes AWS objects, each only when it is the bundle's. Goes on after a failure; every error comes back, [`Kind::InUse`] for a node role
-/// that an update leaves for now.
-pub async fn remove(cx: &Context, removal: Removal<'_>) -> Vec<Error> {
+/// Looks at a bundle's AWS objects, and removes them, each only when it is the bundle's and not `keep`'s. Goes on after a failure; every
+/// error comes back, [`Kind::InUse`] for a node role that an update leaves for now.
+///
+/// # Errors
+/// What the look says, before anything is removed.
+pub async fn look_and_remove(
+    cx: &Context,
+    old: &Desired,
+    known: &Known,
+    keep: Option<&Desired>,
+    owned: &BTreeSet<String>,
+    cluster_exists: bool,
+) -> Result<Vec<Error>, Error> {
+    let live = match cluster_exists {
+        true => observe::observe(cx, old, known, None).await?,
+        false => observe::observe_without_cluster(cx, old, known).await?,
+    };
+    Ok(remove(cx, Removal { old, live: &live, keep, owned, cluster_exists }).await)
+}
+
+async fn remove(cx: &Context, removal: Removal<'_>) -> Vec<Error> {
     let Removal { old, live, keep, cluster_exists, .. } = removal;
     let goes = removal.going(cx);
     let going = |key: &str| goes.contains(key);

@@ -12,9 +12,8 @@ use crate::bundle::context::Context;
 use crate::bundle::desired::Place;
 use crate::bundle::import_aws;
 use crate::bundle::nodes;
-use crate::bundle::observe;
 use crate::bundle::record::Record;
-use crate::bundle::remove::{self, Removal};
+use crate::bundle::remove;
 use crate::tofu::diagnostics::Diagnostics;
 use crate::tofu::resource::{ApplyRequest, ApplyResponse};
 use crate::tofu::value::Value;
@@ -78,11 +77,7 @@ impl Bundle {
         // the rest; what is still seen goes again.
         let mut errors = vec![];
         for _ in 0..2 {
-            let live = match cluster_exists {
-                true => observe::observe(&cx, &desired, &known(record, state), None).await?,
-                false => observe::observe_without_cluster(&cx, &desired, &known(record, state)).await?,
-            };
-            errors = remove::remove(&cx, Removal { old: &desired, live: &live, keep: None, owned: &record.owned, cluster_exists }).await;
+            errors = remove::look_and_remove(&cx, &desired, &known(record, state), None, &record.owned, cluster_exists).await?;
             if errors.iter().any(|error| error.kind != Kind::Conflict) {
                 break;
             }

@@ -13,9 +13,9 @@ use crate::bundle::arguments::Arguments;
 use crate::bundle::chart::{self, Session};
 use crate::bundle::context::Context;
 use crate::bundle::desired::{Chart, Desired, Place};
-use crate::bundle::observe::{self, Known};
+use crate::bundle::observe::Known;
 use crate::bundle::record::Record;
-use crate::bundle::remove::{self, Removal};
+use crate::bundle::remove;
 use crate::tofu::convert;
 use crate::tofu::value::Value;
 
@@ -55,14 +55,8 @@ pub(super) async fn uninstall(session: &Session, leftovers: &[Desired], stay: &[
 pub(super) async fn remove(cx: &Context, leftovers: &[Desired], keep: Option<&Desired>, cluster_exists: bool) -> Vec<Error> {
     let (mut errors, owned) = (vec![], BTreeSet::new());
     for old in leftovers {
-        let live = match cluster_exists {
-            true => observe::observe(cx, old, &Known::default(), None).await,
-            false => observe::observe_without_cluster(cx, old, &Known::default()).await,
-        };
-        match live {
-            Ok(live) => errors.extend(remove::remove(cx, Removal { old, live: &live, keep, owned: &owned, cluster_exists }).await),
-            Err(error) => errors.push(error),
-        }
+        let removed = remove::look_and_remove(cx, old, &Known::default(), keep, &owned, cluster_exists).await;
+        errors.extend(removed.unwrap_or_else(|error| vec![error]));
     }
     errors
 }

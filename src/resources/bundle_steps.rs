@@ -21,7 +21,7 @@ use crate::bundle::import_aws;
 use crate::bundle::interim::Interim;
 use crate::bundle::observe::{self, CRDS_STAY, Known, MISSING, NOT_MANAGED, Observed};
 use crate::bundle::record::Record;
-use crate::bundle::remove::{self, Removal};
+use crate::bundle::remove;
 use crate::bundle::supported::mismatch;
 use crate::bundle::{plan, pods, transition};
 use crate::helm::RegistryAuth;
@@ -338,13 +338,8 @@ async fn clean_up(cx: &Context, old: &Desired, new: &Desired, record: &mut Recor
     if names(old).is_subset(&names(new)) {
         return vec![];
     }
-    match observe::observe(cx, old, &Known::default(), None).await {
-        Ok(live) => {
-            let removal = Removal { old, live: &live, keep: Some(new), owned: &record.owned, cluster_exists: true };
-            remove::remove(cx, removal).await
-        }
-        Err(error) => vec![error],
-    }
+    let removed = remove::look_and_remove(cx, old, &Known::default(), Some(new), &record.owned, true).await;
+    removed.unwrap_or_else(|error| vec![error])
 }
 
 /// The state after a change. Where an update failed, the prior arguments stay, so that the next plan shows what is left to do.
