@@ -10,7 +10,7 @@ stdin ends, so does the proxy:
   {"fault": {"match": REGEX on key, or "mutating": true, "nth": 1, "times": 1, "when": "before"|"after" the effect,
              "do": "status"|"close"|"hold"|"stall"|"kill", "status": 500, "code": "InternalFailure", "message": "...", "body": "...",
              "seconds": stalls so long, or until the client hangs up, and answers nothing, "pid": kills that process with -9, then closes}}
-  {"delay": seconds}   every AWS call takes that much longer: then time counts the calls that wait for each other
+  {"delay": seconds}   every AWS call takes at least so long: those that do not wait for each other overlap then
   {"clear": true}   forget the faults         {"release": true}   let go what is held
 A held request is told on stdout as {"held": KEY}; it waits until it is released.
 """
@@ -85,7 +85,7 @@ class Handler(BaseHTTPRequestHandler):
             self.upstream.close()
 
     def any(self):
-        start, body = time.time(), self.body()
+        self.start, body = time.time(), self.body()
         service, action, path = self.name(body)
         key = f"{service}:{action}" + (f" {path}" if path else "")
         mutating = not READS.search(action + " ")
@@ -94,7 +94,7 @@ class Handler(BaseHTTPRequestHandler):
         def record(status):
             """Once a call, before its answer is whole: who has the answer finds the call in the log."""
             self.record = lambda status: None
-            line = {"service": service, "action": action, "key": key, "mutating": mutating, "status": status, "start": start, "end": time.time()}
+            line = {"service": service, "action": action, "key": key, "mutating": mutating, "status": status, "start": self.start, "end": time.time()}
             if path:
                 line["path"] = path
             if fault:
@@ -103,14 +103,14 @@ class Handler(BaseHTTPRequestHandler):
                 self.server.log.write(json.dumps(line) + "\n"); self.server.log.flush()
 
         self.record = record
-        if FAULTS.delay and not self.server.tls:
-            time.sleep(FAULTS.delay)
         try:
             if fault and fault.get("when", "before") == "before":
                 status = self.fail(fault, service, key)
                 if status != -1:
                     return
             response = self.ask(body)
+            if FAULTS.delay and not self.server.tls:
+                time.sleep(max(0, self.start + FAULTS.delay - time.time()))
             status = response.status
             if fault and fault.get("when") == "after":
                 response.read()

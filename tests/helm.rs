@@ -230,7 +230,7 @@ async fn kill_at(case: &Case, proxy: &Proxy, through: &Client, desired: &Desired
     proxy.fault(Fault::on("kubernetes:").mutating().nth(nth).hold());
     let (desired, client, prior) = (desired.clone(), through.clone(), case.read().await);
     let mut run = tokio::spawn(async move { helm::apply(&client, &desired, prior).await });
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + Duration::from_secs(60);
     while proxy.held(Duration::from_millis(50)).is_none() {
         if run.is_finished() {
             (&mut run).await.unwrap().unwrap();

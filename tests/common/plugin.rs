@@ -179,6 +179,15 @@ impl Plugin {
     pub fn stderr(&self) -> String {
         String::from_utf8(self.stderr.lock().unwrap().clone()).unwrap()
     }
+
+    /// Waits until a line of this is logged, at most 20 s.
+    pub async fn logs(&self, part: &str) {
+        let end = Instant::now() + Duration::from_secs(20);
+        while !self.stderr().split_inclusive('\n').any(|line| line.contains(part) && line.ends_with('\n')) {
+            assert!(Instant::now() < end, "{part:?} is not in {}", self.stderr());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
 }
 
 /// A channel over the socket, with TLS or without.

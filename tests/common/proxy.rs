@@ -170,7 +170,7 @@ impl Proxy {
         self.order(json!({"fault": fault.0}));
     }
 
-    /// Makes every AWS call take this much longer, so that time tells how many wait for each other.
+    /// Makes every AWS call take at least this long, so that those which do not wait for each other overlap.
     pub fn delay(&self, each: Duration) {
         self.order(json!({"delay": each.as_secs_f64()}));
     }

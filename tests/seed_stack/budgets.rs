@@ -121,14 +121,16 @@ fn keys(calls: &[Call]) -> Vec<String> {
     calls.iter().map(|c| format!("{} {}", c.key, c.status)).collect()
 }
 
-/// How many AWS calls waited for one another, told by the time in which at least one ran, each taking [`SLOW`].
+/// The most AWS calls of which each began after the former had ended. Each takes at least [`SLOW`], so that those which do not wait for one
+/// another overlap; how long one really took does not count.
 fn depth(calls: &[Call]) -> usize {
     let mut spans: Vec<(f64, f64)> = calls.iter().filter(|c| aws(c)).map(|c| (c.start, c.end)).collect();
-    spans.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let (mut busy, mut until) = (0.0, f64::MIN);
+    spans.sort_by(|a, b| a.1.total_cmp(&b.1));
+    let (mut chained, mut until) = (0, f64::MIN);
     for (start, end) in spans {
-        busy += (end - start.max(until)).max(0.0);
-        until = until.max(end);
+        if start > until {
+            (chained, until) = (chained + 1, end);
+        }
     }
-    (busy / SLOW.as_secs_f64()) as usize
+    chained
 }
