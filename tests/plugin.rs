@@ -249,7 +249,7 @@ async fn it_outlives_a_reconnect() {
     let plugin = Plugin::start().await;
     for _ in 0..3 {
         plugin.provider().await.get_schema(proto::get_provider_schema::Request {}).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert!(ended_well(plugin.shutdown().await.0));
 }

@@ -21,11 +21,19 @@ pub struct Arguments {
     /// Karpenter's version, e.g. `1.14.1`. Unless set, the newest one that the repository offers at create, and kept from then on.
     #[schemars(extend("x-tofu" = {"computed": true, "optional": true}))]
     pub version: Option<String>,
-    /// Namespace of the controller, `kube-system` unless set. It is not created.
-    #[schemars(extend("x-tofu" = {"computed": true, "optional": true, "default": "kube-system"}), length(min = 1, max = 63))]
+    /// Namespace of the controller, `kube-system` unless set. The chart's installation makes it where it is missing, see
+    /// `chart.create_namespace`; a destroy leaves it.
+    #[schemars(
+        extend("x-tofu" = {"computed": true, "optional": true, "default": "kube-system"}),
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
     pub namespace: Option<String>,
     /// Name of the controller's service account, `karpenter` unless set.
-    #[schemars(extend("x-tofu" = {"computed": true, "optional": true, "default": "karpenter"}), length(min = 1, max = 253))]
+    #[schemars(
+        extend("x-tofu" = {"computed": true, "optional": true, "default": "karpenter", "format": "object_name"}),
+        length(min = 1, max = 253)
+    )]
     pub service_account: Option<String>,
     /// How the controller gets its AWS credentials: `pod_identity` unless set, which wants the EKS Pod Identity agent on the nodes that it
     /// runs on, or `irsa`, which wants the cluster's IAM OIDC provider. A change keeps both until the controller runs with the new ones.
@@ -140,7 +148,7 @@ pub struct Chart {
     /// are the provider's `registry` blocks, or what `helm registry login` or `docker login` left.
     pub repository: Option<String>,
     /// Name of the Helm release, `karpenter` unless set.
-    #[schemars(length(min = 1, max = 53))]
+    #[schemars(extend("x-tofu" = {"format": "object_name"}), length(min = 1, max = 53))]
     pub release_name: Option<String>,
     /// Values as YAML texts, later ones over earlier ones. The bundle sets `settings.clusterName`, `settings.interruptionQueue` and
     /// `serviceAccount.name` where these do not; a plan warns where they say something else.

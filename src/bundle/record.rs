@@ -25,6 +25,8 @@ pub struct Record {
     pub set: BTreeSet<String>,
     /// Those that the configuration sets which is being planned or applied.
     pub planned: Option<BTreeSet<String>>,
+    /// Of a replacement's first plan, for the second one, which has no prior: the cluster of the bundle that goes.
+    pub cluster: Option<String>,
     /// What an import found.
     pub found: Found,
     /// Whether a create ever came to its end.

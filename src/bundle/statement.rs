@@ -81,13 +81,18 @@ impl Statement {
         for (key, texts) in [("Action", actions), ("NotAction", not_actions), ("Resource", resources), ("NotResource", not_resources)] {
             statement.extend(texts.as_deref().filter(|t| !t.is_empty()).map(|t| (key.to_owned(), one_or_many(t))));
         }
-        let mut tests: BTreeMap<&str, BTreeMap<&str, Json>> = BTreeMap::new();
+        // IAM has one list for each test of a variable: those of several blocks are one
+        let mut tests: BTreeMap<&str, BTreeMap<&str, Vec<String>>> = BTreeMap::new();
         for Condition { test, variable, values } in condition.iter().flatten() {
             let (test, variable) = (test.as_deref().unwrap_or_default(), variable.as_deref().unwrap_or_default());
-            tests.entry(test).or_default().insert(variable, one_or_many(values.as_deref().unwrap_or_default()));
+            tests.entry(test).or_default().entry(variable).or_default().extend_from_slice(values.as_deref().unwrap_or_default());
         }
         if !tests.is_empty() {
-            statement.insert("Condition".into(), json!(tests));
+            let listed = |variables: BTreeMap<&str, Vec<String>>| -> Json {
+                variables.into_iter().map(|(variable, values)| (variable.to_owned(), one_or_many(&values))).collect::<Map<_, _>>().into()
+            };
+            let tests: Map<_, _> = tests.into_iter().map(|(test, variables)| (test.to_owned(), listed(variables))).collect();
+            statement.insert("Condition".into(), tests.into());
         }
         Json::Object(statement)
     }
@@ -190,7 +195,8 @@ mod tests {
             "principals": [{"type": "Service", "identifiers": ["x.amazonaws.com"]}, {"type": "AWS", "identifiers": ["1", "2"]}],
             "condition": [
                 {"test": "StringEquals", "variable": "aws:SourceAccount", "values": ["1"]},
-                {"test": "StringEquals", "variable": "aws:SourceArn", "values": ["x", "y"]},
+                {"test": "StringEquals", "variable": "aws:SourceArn", "values": ["x"]},
+                {"test": "StringEquals", "variable": "aws:SourceArn", "values": ["y"]},
             ],
         }))
         .unwrap();

@@ -176,6 +176,8 @@ impl Target {
         match deleted {
             Ok(true) if takes_time => self.gone(client, uid).await,
             Err(Error { kind: Kind::Conflict, .. }) => Ok(()),
+            // its CRD went meanwhile, and took it along
+            Err(error) if kubernetes::is_kind_missing(&error) => Ok(()),
             other => other.map(drop),
         }
     }

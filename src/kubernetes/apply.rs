@@ -131,7 +131,8 @@ pub async fn list(
 /// Deletes an object in the foreground: one DELETE. `false` where it was gone already. With a uid, only that very object.
 ///
 /// # Errors
-/// [`Kind::Conflict`] where the uid is another one; what else the API server says.
+/// [`Kind::Conflict`] where the uid is another one; [`Kind::NotFound`] where the CRD is missing ([`is_kind_missing`]); what else the
+/// API server says.
 pub async fn delete(client: &kube::Client, object: &Object<'_>, uid: Option<&str>, deadline: Instant) -> Result<bool, Error> {
     delete_with(client, object, uid, DeleteParams::foreground(), deadline).await
 }
@@ -156,7 +157,7 @@ async fn delete_with(
     match retry(deadline, || async { api.delete(object.name, &parameters).await.map_err(|e| from_kube(object.action("delete"), e)) }).await
     {
         Ok(_) => Ok(true),
-        Err(error) if error.kind == Kind::NotFound => Ok(false),
+        Err(error) if error.kind == Kind::NotFound && !is_kind_missing(&error) => Ok(false),
         Err(error) => Err(error),
     }
 }

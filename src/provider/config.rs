@@ -124,7 +124,9 @@ pub struct Read {
 /// Reads the block. An argument or a block with anything unknown in it counts as unknown as a whole.
 pub fn read(schema: &Schema, config: &Value) -> Read {
     let unknown: BTreeSet<String> = config.entries().filter(|(_, v)| !v.is_wholly_known()).map(|(k, _)| k.clone()).collect();
-    let known = Value::object(config.entries().filter(|(k, _)| !unknown.contains(*k)).map(|(k, v)| (k.clone(), v.clone())));
+    // an empty list is as good as none: a module's variable is often empty for who does not use it
+    let says = |k: &String, v: &Value| !unknown.contains(k) && *v != Value::List(vec![]);
+    let known = Value::object(config.entries().filter(|(k, v)| says(k, v)).map(|(k, v)| (k.clone(), v.clone())));
     // Everything at the top is optional, and the client has checked the types.
     let config = serde_json::from_value(convert::expand(&schema.block, &known)).unwrap_or_default();
     Read { config, unknown }
@@ -160,6 +162,15 @@ mod tests {
 
     fn block(entries: &[(&str, Value)]) -> Value {
         Value::List(vec![Value::object(entries.iter().cloned())])
+    }
+
+    #[test]
+    fn an_empty_list_is_as_good_as_none() {
+        let empty = Value::List(vec![]);
+        let names = ["allowed_account_ids", "forbidden_account_ids", "shared_config_files", "shared_credentials_files"];
+        let Read { config, unknown } = read(&schema(), &Value::object(names.map(|name| (name, empty.clone()))));
+        assert!(unknown.is_empty() && config.allowed_account_ids.is_none() && config.forbidden_account_ids.is_none());
+        assert!(config.shared_config_files.is_none() && config.shared_credentials_files.is_none());
     }
 
     #[test]

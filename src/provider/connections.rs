@@ -333,10 +333,14 @@ async fn open(read: &Read, chain: &Chain, region: &str, name: &str) -> Result<Co
     // A `kubernetes` block is about the provider block's own cluster; another one that a resource names is reached as EKS says.
     let applies = match read.config.cluster_name.as_deref().map(ClusterRef::parse) {
         Some(Ok(own)) => own.name == name && own.region.is_none_or(|own| own == region),
-        Some(Err(_)) | None => true,
+        Some(Err(_)) => true,
+        None => name.is_empty(),
     };
+    let may_apply =
+        !applies && read.unknown.contains("cluster_name") && (read.config.kubernetes.is_some() || known(read, &FOR_KUBERNETES).is_err());
     let block = || environment::kubernetes(read.config.kubernetes.as_ref(), !name.is_empty());
     let access = match (applies, known(read, &FOR_KUBERNETES)) {
+        _ if may_apply => None,
         (false, _) => Some(Access::new(&cluster, None)),
         (true, Ok(())) => Some(Access::new(&cluster, block().as_ref())),
         (true, Err(_)) => None,

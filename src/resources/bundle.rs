@@ -8,6 +8,8 @@ use futures::future::BoxFuture;
 
 use super::bundle_import::RELEASE;
 use super::formats::FORMATS;
+use super::lifecycle::moves_by_replacement;
+use super::object::same_cluster;
 use super::{bundle_chart, bundle_check};
 use crate::bundle::arguments::Arguments;
 use crate::bundle::desired::Place;
@@ -100,6 +102,12 @@ impl Bundle {
         if prior.is_null() || !requires_replace.is_empty() {
             plan::forget(&mut planned);
             diagnostics.extend(self.plan_create(&config, &mut planned).await);
+            let new = planned.attr("cluster_name").as_str();
+            if let (Some(old), Some(new), true) = (&record.cluster, new, prior.is_null() && config.attr("cluster_name").is_null())
+                && !same_cluster(old, new)
+            {
+                diagnostics.extend(moves_by_replacement("bundle", old, new));
+            }
         } else {
             if let Some(place) = prior.attr("cluster_arn").as_str().and_then(Place::of_arn) {
                 let wanted = plan::wanted(&self.schema.block, &planned, &place, &record.found);
@@ -114,6 +122,7 @@ impl Bundle {
         // a create's record starts anew, whatever a replacement's first plan left
         record = if prior.is_null() { Record::default() } else { record };
         record.planned = Some(plan::set_by(&config));
+        record.cluster = prior.attr("cluster_name").as_str().map(str::to_owned);
         PlanResponse { planned_state: planned, requires_replace, planned_private: record.write(), diagnostics }
     }
 

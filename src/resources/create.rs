@@ -74,7 +74,7 @@ impl Target {
     /// Waits for a CRD that is about to appear.
     async fn wait_for_kind(&self, deadline: Instant) -> Result<(), Error> {
         let definitions = ApiResource::erase::<CustomResourceDefinition>(&());
-        let name = format!("{}.{}", self.resource.plural, self.resource.group);
+        let name = self.definition();
         let object = Object { kind: &definitions, namespace: None, name: &name };
         let established = |crd: Option<&DynamicObject>| {
             let conditions = crd.and_then(|c| c.data["status"]["conditions"].as_array());

@@ -47,6 +47,24 @@ impl Bodies {
             (None, None, _) => Claim::None,
         }
     }
+
+    /// Fields that the state holds, the configuration says nothing of, and the plan keeps.
+    pub fn kept(&self) -> Vec<(Vec<String>, &Json)> {
+        let mut found = vec![];
+        collect_kept((&self.prior, &self.config, &self.planned), &[], &mut found);
+        found
+    }
+}
+
+fn collect_kept<'a>((prior, config, planned): (&'a Json, &Json, &Json), path: &[String], found: &mut Vec<(Vec<String>, &'a Json)>) {
+    for (key, before) in prior.as_object().into_iter().flatten() {
+        let path = [path, std::slice::from_ref(key)].concat();
+        match (config.get(key), planned.get(key)) {
+            (None, Some(after)) if before == after => found.push((path, before)),
+            (Some(written), Some(after)) => collect_kept((before, written, after), &path, found),
+            _ => {}
+        }
+    }
 }
 
 impl<K: Kind> ApiObject<K> {
@@ -94,17 +112,15 @@ impl<K: Kind> ApiObject<K> {
         diagnostics
     }
 
-    /// What passes to us at the first write after an import: what the state holds (`body`), and what the API server filled in for
-    /// whoever made the object.
-    pub fn handover(&self, live: &DynamicObject, body: &Json) -> Option<Handover> {
+    /// What passes to us at the first write after an import: what is `held`, and what the API server filled in for whoever made the
+    /// object.
+    pub fn handover(&self, live: &DynamicObject, held: &dyn Fn(&[String]) -> bool) -> Option<Handover> {
         let json = serde_json::to_value(live).unwrap_or_default();
-        ownership::handover(live, &|path| {
-            convert::at(body, path).is_some() || convert::at(&json, path).is_some_and(|value| self.is_default(path, value))
-        })
+        ownership::handover(live, &|path| held(path) || convert::at(&json, path).is_some_and(|value| self.is_default(path, value)))
     }
 
     /// Whether a place of the object holds what the API server fills in.
-    fn is_default(&self, path: &[String], value: &Json) -> bool {
+    pub(super) fn is_default(&self, path: &[String], value: &Json) -> bool {
         default_at(&self.schema.block, path).is_some_and(|default| default == *value)
     }
 }
@@ -166,5 +182,6 @@ mod tests {
         assert_eq!(claim("same"), Claim::Agreed);
         assert_eq!(claim("new"), Claim::Set(json!(2)));
         assert_eq!(claim("other"), Claim::None);
+        assert_eq!(bodies.kept(), [(vec!["spec".to_owned(), "kept".to_owned()], &json!("720h"))]);
     }
 }

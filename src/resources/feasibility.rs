@@ -1,5 +1,5 @@
-//! Whether any instance type can satisfy a pool's requirements, from a table that is part of this program. It errs on the side of
-//! silence: what the table does not know may exist.
+//! Whether any instance type can satisfy a pool's requirements, from a table that is part of this program. What the table does not know
+//! may exist: only a conflict that no later instance type can end is an error, another one is a warning.
 
 use std::sync::OnceLock;
 
@@ -47,28 +47,48 @@ impl Requirement<'_> {
     }
 }
 
-/// Refuses requirements that conflict wholly within the table; names the one to change and how. `template` is the pool's.
+/// Refuses requirements that conflict wholly within the table, or warns of them; names the one to change and how. `template` is the
+/// pool's.
 pub fn check(template: &Value, path: &Path, diagnostics: &mut Diagnostics) {
-    let requirements: Vec<Requirement<'_>> =
-        collect(template, path).into_iter().filter(|r| KNOWN.contains(&r.key) && !r.is_empty() && is_within_table(r)).collect();
+    let judged = || collect(template, path).into_iter().filter(|r| KNOWN.contains(&r.key) && !r.is_empty() && is_within_table(r));
+    let names = |key: &str| judged().any(|r| r.key == key && r.operator == "In");
+    let settled: &[&str] = match (names(TYPE), names(FAMILY)) {
+        (true, _) => &KNOWN,
+        // a family may get sizes
+        (false, true) => &[ARCHITECTURE, SYSTEM, FAMILY, CATEGORY, GENERATION],
+        (false, false) => &[ARCHITECTURE, SYSTEM],
+    };
+    let certain = conflict(&judged().filter(|r| settled.contains(&r.key)).collect::<Vec<_>>());
+    let (found, is_certain) = match certain {
+        Some(found) => (Some(found), true),
+        None => (conflict(&judged().collect::<Vec<_>>()), false),
+    };
+    let date = TABLE.split_whitespace().nth(1).unwrap_or_default();
+    let dated = |detail: String| format!("{detail} (Instance types as of {date}.)");
+    match found {
+        Some((at, detail)) if is_certain => diagnostics.error(at, "no instance type satisfies these requirements", dated(detail)),
+        Some((at, detail)) => diagnostics.warning(at, "no instance type known here satisfies these requirements", dated(detail)),
+        None => {}
+    }
+}
+
+/// Which requirement to change, and how, where no instance type satisfies all.
+fn conflict(requirements: &[Requirement<'_>]) -> Option<(Path, String)> {
     let fits = |skip: Option<usize>| {
         let left: Vec<&Requirement<'_>> = requirements.iter().enumerate().filter(|(i, _)| Some(*i) != skip).map(|(_, r)| r).collect();
         candidates().iter().filter(|c| left.iter().all(|r| c.satisfies(r))).collect::<Vec<_>>()
     };
     if requirements.is_empty() || !fits(None).is_empty() {
-        return;
+        return None;
     }
     // the types are what people choose first, so another requirement is more likely the mistake
     let mut order: Vec<usize> = (0..requirements.len()).collect();
     order.sort_by_key(|i| requirements[*i].key == TYPE);
     let culprit = order.into_iter().map(|i| (i, fits(Some(i)))).find(|(_, left)| !left.is_empty());
-    let date = TABLE.split_whitespace().nth(1).unwrap_or_default();
-    let (at, detail) = match culprit {
-        Some((i, left)) => (&requirements[i], explain(&requirements[i], &requirements, &left)),
-        None => (&requirements[requirements.len() - 1], "More than one of the requirements conflicts with the others.".to_owned()),
-    };
-    let detail = format!("{detail} (Instance types as of {date}.)");
-    diagnostics.error(at.path.clone(), "no instance type satisfies these requirements", detail);
+    Some(match culprit {
+        Some((i, left)) => (requirements[i].path.clone(), explain(&requirements[i], requirements, &left)),
+        None => (requirements.last()?.path.clone(), "More than one of the requirements conflicts with the others.".to_owned()),
+    })
 }
 
 fn explain(culprit: &Requirement<'_>, all: &[Requirement<'_>], left: &[&Candidate]) -> String {
@@ -203,8 +223,13 @@ fn family(line: &'static str) -> Vec<Candidate> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tofu::diagnostics::{Diagnostic, Severity};
 
     fn problem(requirements: &[(&str, &str, &[&str])]) -> Option<(String, String)> {
+        found(requirements).map(|d| (d.path.unwrap_or_default().to_string(), d.detail))
+    }
+
+    fn found(requirements: &[(&str, &str, &[&str])]) -> Option<Diagnostic> {
         let list = |values: &[&str]| Value::List(values.iter().map(|v| Value::from(*v)).collect());
         let block = |(key, operator, values): &(&str, &str, &[&str])| {
             Value::object([("key", Value::from(*key)), ("operator", Value::from(*operator)), ("values", list(values))])
@@ -212,7 +237,7 @@ mod tests {
         let template = Value::object([("requirement", Value::List(requirements.iter().map(block).collect()))]);
         let mut diagnostics = Diagnostics::default();
         check(&template, &Path::attribute("template").index(0), &mut diagnostics);
-        diagnostics.0.pop().map(|d| (d.path.unwrap_or_default().to_string(), d.detail))
+        diagnostics.0.pop()
     }
 
     #[test]
@@ -247,13 +272,16 @@ mod tests {
         ] {
             assert_eq!(problem(fine), None);
         }
-        for bad in [
-            &[(SYSTEM, "In", &["windows"][..]), (ARCHITECTURE, "In", &["arm64"])][..],
-            &[(CATEGORY, "In", &["m"]), (GENERATION, "Gt", &["90"])],
-            &[(FAMILY, "In", &["m5"]), (CPU, "Gt", &["9000"])],
-            &[(TYPE, "In", &["m5.large"]), (SIZE, "NotIn", &["large"])],
+        for (bad, severity) in [
+            (&[(SYSTEM, "In", &["windows"][..]), (ARCHITECTURE, "In", &["arm64"])][..], Severity::Error),
+            (&[(FAMILY, "In", &["m5"]), (ARCHITECTURE, "In", &["arm64"])], Severity::Error),
+            (&[(TYPE, "In", &["m5.large"]), (SIZE, "NotIn", &["large"])], Severity::Error),
+            // what comes later may satisfy these
+            (&[(CATEGORY, "In", &["m"]), (GENERATION, "Gt", &["90"])], Severity::Warning),
+            (&[(CATEGORY, "In", &["a"]), (GENERATION, "In", &["7"])], Severity::Warning),
+            (&[(FAMILY, "In", &["m5"]), (CPU, "Gt", &["9000"])], Severity::Warning),
         ] {
-            assert!(problem(bad).is_some(), "{bad:?}");
+            assert_eq!(found(bad).map(|d| d.severity), Some(severity), "{bad:?}");
         }
     }
 }

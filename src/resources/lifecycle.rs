@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Value as Json, json};
 use tokio::time::Instant;
@@ -57,6 +58,22 @@ impl Target {
 
     pub(super) fn object(&self) -> Object<'_> {
         Object { kind: &self.resource, namespace: None, name: &self.name }
+    }
+
+    /// Name of the CRD.
+    pub(super) fn definition(&self) -> String {
+        format!("{}.{}", self.resource.plural, self.resource.group)
+    }
+
+    /// Whether the cluster has no CRD of the kind. A 404 for the kind does not say so by itself: what stands before an API server
+    /// answers with 404, too.
+    ///
+    /// # Errors
+    /// What is answered instead, so that no error is taken for an absence.
+    pub(super) async fn lacks_kind(&self, deadline: Instant) -> Result<bool, Error> {
+        let (kind, name) = (ApiResource::erase::<CustomResourceDefinition>(&()), self.definition());
+        let definition = Object { kind: &kind, namespace: None, name: &name };
+        Ok(kubernetes::get(&self.client, &definition, deadline).await?.is_none())
     }
 }
 
@@ -154,7 +171,7 @@ impl<K: Kind> ApiObject<K> {
             match self.connections.cluster(&Value::Null) {
                 ClusterChoice::Named(name) => {
                     if let Some(old) = of_replaced.filter(|old| !same_cluster(old, &name)) {
-                        diagnostics.extend(moves_by_replacement::<K>(&old, &name));
+                        diagnostics.extend(moves_by_replacement(K::KIND, &old, &name));
                     }
                     planned.set("cluster_name", Value::from(name));
                 }
@@ -181,8 +198,9 @@ impl<K: Kind> ApiObject<K> {
         }
         diagnostics.extend(self.foresee(&prior, &config, &planned, &requires_replace).await);
         private.planned = Some(self.set_by(&config));
-        // the plan at apply has nothing of this, so it can only be compared, not planned
-        private.cluster = prior.attr("cluster_name").as_str().filter(|_| !requires_replace.is_empty()).map(str::to_owned);
+        // The plan at apply has nothing of this, so it can only be compared, not planned. Whether this plan is a replacement's, the
+        // provider is not told: `-replace` and `replace_triggered_by` make one of any.
+        private.cluster = prior.attr("cluster_name").as_str().map(str::to_owned);
         PlanResponse { planned_state: planned, requires_replace, planned_private: private.encode(), diagnostics }
     }
 
@@ -259,7 +277,7 @@ impl<K: Kind> ApiObject<K> {
         let reads = &target.connection.reads;
         let live = match reads.get(&target.client, &target.object(), Instant::now() + LAST_LOOK).await {
             // without the CRD there is no object of it
-            Err(error) if is_kind_missing(&error) => None,
+            Err(error) if is_kind_missing(&error) && target.lacks_kind(Instant::now() + LAST_LOOK).await? => None,
             other => other?,
         };
         let Some(live) = live else { return Ok((Value::Null, vec![])) };
@@ -282,13 +300,17 @@ impl<K: Kind> ApiObject<K> {
         let deadline = self.deadline(prior, "delete", DELETE_TIMEOUT);
         let uid = Private::decode(private).uid;
         if let Some(uid) = uid.as_deref().filter(|uid| self.is_adopted(uid)) {
-            return Err(Error::new(
-                ErrorKind::Conflict,
-                format!("delete {} {:?}", K::KIND, target.name),
-                format!("the object (uid {uid}) was just taken over as the one that replaces it"),
-            )
-            .remedy("An object's name cannot be used twice: take create_before_destroy away, or give the new one another name.")
-            .into());
+            // left in the state, the former entry would have the next apply delete what is the new one's
+            let mut diagnostics = Diagnostics::default();
+            diagnostics.warning(
+                None,
+                format!("{} {:?} was not replaced", K::KIND, target.name),
+                format!(
+                    "With create_before_destroy the new one was to be made first, but an object's name cannot be used twice: the object (uid \
+                     {uid}) was kept as the new one, as it is. To have it made anew, take create_before_destroy away, or change its name."
+                ),
+            );
+            return Ok(ApplyResponse { diagnostics, ..ApplyResponse::default() });
         }
         target.connection.reads.written(&target.resource);
         removal::remove(&target, uid.as_deref(), deadline, self.connections.stopped()).await?;
@@ -347,9 +369,10 @@ impl<K: Kind> ApiObject<K> {
 
     pub(super) fn body_for(&self, request: &ApplyRequest, cluster: &Cluster) -> Result<Json, Error> {
         let placeholders = Placeholders::of(cluster);
-        let body = self.body(&request.config, &request.planned_state, &placeholders);
+        let config = self.planned_config(request);
+        let body = self.body(&config, &request.planned_state, &placeholders);
         if cluster.name.is_empty()
-            && self.body(&request.config, &request.planned_state, &Placeholders { cluster_name: "?".into(), ..placeholders }) != body
+            && self.body(&config, &request.planned_state, &Placeholders { cluster_name: "?".into(), ..placeholders }) != body
         {
             let name = request.planned_state.attr("name").as_str().unwrap_or_default();
             return Err(Error::new(
@@ -370,10 +393,10 @@ impl<K: Kind> ApiObject<K> {
 }
 
 /// A replacement would otherwise make the new object in whatever cluster the provider's default has become.
-fn moves_by_replacement<K: Kind>(old: &str, new: &str) -> Diagnostics {
+pub(super) fn moves_by_replacement(kind: &str, old: &str, new: &str) -> Diagnostics {
     Error::new(
         ErrorKind::Invalid,
-        format!("replace the {}", K::KIND),
+        format!("replace the {kind}"),
         format!("it is in cluster {old:?}, but the provider's cluster_name is now {new:?}"),
     )
     .remedy(format!("Write the one that is meant: cluster_name = {old:?} replaces it in place, {new:?} moves it."))

@@ -22,6 +22,7 @@ use crate::tofu::convert::{self, Projection};
 use crate::tofu::diagnostics::Diagnostics;
 use crate::tofu::path::{Path, Step};
 use crate::tofu::plan;
+use crate::tofu::resource::ApplyRequest;
 use crate::tofu::schema::{Block, Mode, Schema};
 use crate::tofu::validate;
 use crate::tofu::value::Value;
@@ -131,7 +132,7 @@ impl Private {
 
     /// What was planned is so now, of the object with that uid.
     pub fn applied(&mut self, uid: Option<String>) {
-        (self.uid, self.imported) = (uid, false);
+        (self.uid, self.imported, self.cluster) = (uid, false, None);
         self.set = self.planned.take().unwrap_or_default();
     }
 
@@ -322,6 +323,14 @@ impl<K: Kind> ApiObject<K> {
         paths
     }
 
+    /// The configuration as it was planned. The client leaves `ignore_changes` out of the one that it sends with an apply.
+    pub fn planned_config(&self, request: &ApplyRequest) -> Value {
+        match Private::decode(&request.planned_private).planned {
+            Some(set) => as_configured(&self.schema.block, &request.planned_state, &Path::root(), &set),
+            None => request.config.clone(),
+        }
+    }
+
     /// Remembers that an object was found in the place of what was to be created.
     pub fn adopted(&self, uid: &str) {
         self.adopted.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned());
@@ -340,7 +349,8 @@ impl<K: Kind> ApiObject<K> {
             private.uid.clone_from(&live.metadata.uid);
         }
         private.foreign = ownership::foreign(live);
-        private.handover = private.imported.then(|| self.handover(live, &self.body(state, state, placeholders))).flatten();
+        let held = self.body(state, state, placeholders);
+        private.handover = private.imported.then(|| self.handover(live, &|path| convert::at(&held, path).is_some())).flatten();
     }
 }
 
@@ -384,6 +394,27 @@ fn leave_out_foreign_metadata(json: &mut Json) {
             json["metadata"][place] = Json::Null;
         }
     }
+}
+
+/// The planned values without those that the provider or the API server fills in; `set` are the ones of these that are configured.
+fn as_configured(block: &Block, planned: &Value, path: &Path, set: &[String]) -> Value {
+    let mut value = planned.clone();
+    for attribute in &block.attributes {
+        let filled_in = match attribute.mode {
+            Mode::Required | Mode::Optional => false,
+            Mode::OptionalComputed => !set.contains(&path.child(&attribute.name).to_string()),
+            Mode::Computed => true,
+        };
+        if filled_in {
+            value.set(&attribute.name, Value::Null);
+        }
+    }
+    for nested in &block.blocks {
+        let items = planned.attr(&nested.name).items().iter().enumerate();
+        let items = items.map(|(i, item)| as_configured(&nested.block, item, &path.child(&nested.name).index(i), set)).collect();
+        value.set(&nested.name, Value::List(items));
+    }
+    value
 }
 
 fn collect_set(block: &Block, config: &Value, path: &Path, paths: &mut Vec<String>) {

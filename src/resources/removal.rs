@@ -34,6 +34,7 @@ pub async fn remove(target: &Target, uid: Option<&str>, deadline: Instant, stopp
         Ok(false) => return Ok(()),
         // the object with our uid is gone; one that somebody else made since has its name
         Err(error) if error.kind == ErrorKind::Conflict && uid.is_some() => return Ok(()),
+        Err(error) if is_kind_missing(&error) && target.lacks_kind(deadline).await? => return Ok(()),
         Err(error) => return Err(error),
     }
     let gone = |o: Option<&DynamicObject>| o.is_none_or(|o| uid.is_some() && o.metadata.uid.as_deref() != uid);

@@ -37,7 +37,7 @@ impl<K: Kind> ApiObject<K> {
         deadline: Instant,
     ) -> Result<DynamicObject, Diagnostics> {
         let placeholders = Placeholders::of(&target.connection.cluster);
-        let bodies = self.bodies(&request.prior_state, &request.config, &request.planned_state, &placeholders);
+        let bodies = self.bodies(&request.prior_state, &self.planned_config(request), &request.planned_state, &placeholders);
         let private = Private::decode(&request.planned_private);
         Change { types: self, target, request, body, bodies, private, deadline }.carry_out().await
     }
@@ -46,7 +46,7 @@ impl<K: Kind> ApiObject<K> {
 impl<K: Kind> Change<'_, K> {
     async fn carry_out(&self) -> Result<DynamicObject, Diagnostics> {
         if let Some(handover) = &self.private.handover {
-            self.hand_over(handover.clone()).await?;
+            self.hand_over(handover).await?;
         } else {
             let removed: Vec<&Field> = self.private.foreign.iter().filter(|f| self.bodies.claim(&f.path) == Claim::Removed).collect();
             if !removed.is_empty() {
@@ -58,7 +58,18 @@ impl<K: Kind> Change<'_, K> {
                 Err(self.types.refused(conflict.remedy(REFUSED), &self.request.planned_state))
             }
             Err(conflict) if conflict.kind == ErrorKind::Conflict => self.force(self.look().await?).await,
-            other => other.map_err(|error| self.types.refused(error, &self.request.planned_state)),
+            Ok(applied) => self.remove_shared(applied).await,
+            Err(error) => Err(self.types.refused(error, &self.request.planned_state)),
+        }
+    }
+
+    /// What the plan removes stays where another manager had set it to the same: the apply gave up our share only.
+    async fn remove_shared(&self, applied: DynamicObject) -> Result<DynamicObject, Diagnostics> {
+        let stays = |f: &Field| self.bodies.claim(&f.path) == Claim::Removed && !self.types.is_default(&f.path, &f.value);
+        let shared: Vec<Field> = ownership::foreign(&applied).into_iter().filter(stays).collect();
+        match shared.is_empty() || self.refuses() {
+            true => Ok(applied),
+            false => self.remove(&shared.iter().collect::<Vec<_>>()).await,
         }
     }
 
@@ -85,18 +96,25 @@ impl<K: Kind> Change<'_, K> {
         format!("apply {} {:?}", K::KIND, self.target.name)
     }
 
-    /// After an import: what the state holds is ours from now on, so that removing it later really removes it.
-    async fn hand_over(&self, mut handover: Handover) -> Result<(), Diagnostics> {
+    /// After an import: what the state holds is ours from now on, so that removing it later really removes it. What the configuration
+    /// says nothing of, and the plan keeps, stays with whoever set it: ours, it would go with the apply that does not say it.
+    async fn hand_over(&self, all: &Handover) -> Result<(), Diagnostics> {
+        let keeps = self.bodies.kept().iter().any(|(path, value)| !self.types.is_default(path, value));
+        let mut known = (!keeps).then(|| all.clone());
+        let held = |path: &[String]| convert::at(&self.bodies.prior, path).is_some() && self.bodies.claim(path) != Claim::None;
         for _ in 0..kubernetes::ATTEMPTS {
+            let handover = match known.take() {
+                Some(handover) => handover,
+                None => {
+                    let live = self.look().await?;
+                    self.as_planned(&live)?;
+                    let Some(handover) = self.types.handover(&live, &held) else { return Ok(()) };
+                    handover
+                }
+            };
             match self.pass(&handover).await {
                 Err(error) if error.kind == ErrorKind::Conflict => {}
                 other => return other.map(drop).map_err(Diagnostics::from),
-            }
-            let live = self.look().await?;
-            self.as_planned(&live)?;
-            match self.types.handover(&live, &self.bodies.prior) {
-                Some(again) => handover = again,
-                None => return Ok(()),
             }
         }
         Err(self.restless().into())
@@ -145,7 +163,8 @@ impl<K: Kind> Change<'_, K> {
                 .remedy("Plan again to see what it is now.")
                 .into());
         }
-        let known = |field: &Field| self.private.foreign.iter().any(|f| f.path == field.path && f.value == field.value);
+        let recorded = |field: &Field| self.private.foreign.iter().any(|f| f.path == field.path && f.value == field.value);
+        let known = |field: &Field| recorded(field) || convert::at(&self.bodies.prior, &field.path) == Some(&field.value);
         let concerns = |field: &Field| match self.bodies.claim(&field.path) {
             Claim::Removed => true,
             Claim::None => false,

@@ -296,6 +296,13 @@ fn bad_arguments_are_refused_offline() {
         ("  interruption_queue {\n    kms_key_id = \"x\"\n    sqs_managed_sse_enabled = true\n  }", "either by SQS' own key"),
         ("  rules {\n    prefix = \"0123456789012345678901234567890123456789\"\n  }", "31"),
         ("  version = \"latest\"", "is no version"),
+        ("  namespace = \"Karpenter\"", "namespace is \"Karpenter\""),
+        ("  service_account = \"my_karpenter\"", "lower-case letters"),
+        ("  controller_role {\n    name = \"karpenter controller\"\n  }", "karpenter controller"),
+        ("  node_role {\n    name = \"nodes/karpenter\"\n  }", "nodes/karpenter"),
+        ("  instance_profile {\n    name = \"a b\"\n  }", "a b"),
+        ("  interruption_queue {\n    name = \"karpenter.fifo\"\n  }", "karpenter.fifo"),
+        ("  rules {\n    prefix = \"karpenter/\"\n  }", "karpenter/"),
         ("  controller_role {\n    create = false\n  }", "which role to use"),
         ("  controller_role {\n    path = \"platform\"\n  }", "start and end with a slash"),
         ("  tags = { \"aws:x\" = \"y\" }", "are taken"),
@@ -304,6 +311,8 @@ fn bad_arguments_are_refused_offline() {
         tofu.write("main.tf", &aws_only(lab, arguments));
         refused(tofu.validate(), part);
     }
-    tofu.write("main.tf", &configuration(lab, "", "", "values = [\"a: [\"]"));
-    refused(tofu.validate(), "chart.values");
+    for (chart, part) in [("values = [\"a: [\"]", "chart.values"), ("release_name = \"my_karpenter\"", "lower-case letters")] {
+        tofu.write("main.tf", &configuration(lab, "", "", chart));
+        refused(tofu.validate(), part);
+    }
 }

@@ -16,6 +16,8 @@ fn live(lab: &Lab) -> (Value, Vec<Value>) {
     );
     let account = lab.kubectl(&["-n", "kube-system", "get", "serviceaccount", "karpenter"]);
     found["annotation"] = account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"].clone();
+    // an apply may end with one old pod still there
+    lab.kubectl_text(&["-n", "kube-system", "rollout", "status", "deployment/karpenter", "--timeout=120s"]);
     let pods = lab.kubectl(&["-n", "kube-system", "get", "pods", "-l", "app.kubernetes.io/name=karpenter"]);
     let running = pods["items"].as_array().unwrap().iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
     (found, running.map(|pod| pod["metadata"]["uid"].clone()).collect())

@@ -57,7 +57,7 @@ fn answers_that_get_lost_make_nothing_twice() {
         proxy.fault(Fault::on(call).times(3).status(404, "NoSuchEntity", "cannot be found"));
     }
     proxy.fault(Fault::on("iam:UntagRole").times(1).status(409, "ConcurrentModification", "try again"));
-    // throttled beyond the SDK's own patience is an error; a quota is never tried again
+    // throttled calls are tried again, a quota never
     proxy.fault(Fault::on("events:PutRule").times(2).status(400, "ThrottlingException", "slow down"));
     proxy.fault(Fault::on("iam:CreatePolicy$").times(1).status(409, "LimitExceeded", "quota"));
     proxy.reset();

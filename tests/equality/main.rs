@@ -179,7 +179,7 @@ impl<K: Kind> Test<K> {
         }
         config.set("name", Value::from(name));
         let short =
-            ["create", "delete", "update"].map(|operation| (operation, Value::from(if operation == "delete" { "30s" } else { "0s" })));
+            ["create", "delete", "update"].map(|operation| (operation, Value::from(if operation == "delete" { "2m" } else { "0s" })));
         config.set("timeouts", Value::List(vec![Value::object(short)]));
     }
 

@@ -43,7 +43,7 @@ fn the_eks_modules_objects_keep_their_names_and_get_what_is_missing() {
     makers::eks_module(lab);
     makers::install(lab, "kube-system", "karpenter-crd", "karpenter-crd", &[]);
     let values = "settings.clusterName=my-cluster,settings.interruptionQueue=Karpenter-my-cluster,serviceAccount.name=karpenter";
-    makers::install(lab, "kube-system", "karpenter", "karpenter", &["--skip-crds", "--set", values]);
+    makers::install(lab, "kube-system", "karpenter", "karpenter", &["--skip-crds", "--wait", "--set", values]);
     makers::class_and_pool(lab, "role: Karpenter-my-cluster-20240131090000000100000003");
     let (found, pool) = (names(lab, &EVERY), lab.kubectl(&["get", "nodepool", "general"]));
     let deployment = || lab.kubectl(&["-n", "kube-system", "get", "deployment", "karpenter"])["metadata"]["generation"].clone();

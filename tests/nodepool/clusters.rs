@@ -24,6 +24,10 @@ fn a_resource_s_cluster_counts_before_the_provider_s() {
     tofu.write("main.tf", &with("cluster_name = \"nowhere\"", ""));
     tofu.plan().empty();
 
+    // a replacement that is asked for does not move it there
+    let moved = tofu.plan_with(&[&format!("-replace={ADDRESS}")]).outcome.err();
+    assert!(moved.errors()[0].text().contains("but the provider's cluster_name is now \"nowhere\""), "{:#?}", moved.errors());
+
     // the ARN is another way to write the same
     tofu.write("main.tf", &with("", &arn));
     let plan = tofu.plan().ok();

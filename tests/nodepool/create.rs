@@ -13,7 +13,7 @@ const PLAIN: &str = r#"{"apiVersion": "karpenter.sh/v1", "kind": "NodePool", "me
 fn a_name_that_is_taken_is_refused_with_the_import_block() {
     let lab = lab();
     lab.kubectl_apply(&PLAIN.replace("NAME", "taken"));
-    let before = live("taken")["metadata"]["resourceVersion"].clone();
+    let before = live("taken")["metadata"].clone();
     let outcome = workspace(&small("taken", "", "")).apply().err();
     let error = outcome.errors()[0];
     assert_eq!(error.summary, "could not create NodePool \"taken\"");
@@ -23,7 +23,30 @@ fn a_name_that_is_taken_is_refused_with_the_import_block() {
     {
         assert!(error.detail.contains(words), "no {words:?} in {}", error.detail);
     }
-    assert_eq!(live("taken")["metadata"]["resourceVersion"], before, "not touched");
+    let after = live("taken")["metadata"].clone();
+    assert_eq!((&after["uid"], &after["generation"]), (&before["uid"], &before["generation"]), "not touched");
+}
+
+#[test]
+fn an_object_that_is_to_be_replaced_by_itself_stays() {
+    let lab = lab();
+    let tofu = workspace(&small("itself", "lifecycle {\n    create_before_destroy = true\n  }", ""));
+    tofu.apply().ok();
+    let uid = live("itself")["metadata"]["uid"].clone();
+    assert_eq!(tofu.plan_with(&[&format!("-replace={ADDRESS}")]).ok().changes(), ["karpenter_nodepool.this: create, delete"]);
+    let outcome = tofu.apply_planned().ok();
+    let warned = outcome.warnings();
+    assert_eq!(warned.len(), 1, "{warned:#?}");
+    assert!(
+        warned[0].summary == "NodePool \"itself\" was not replaced" && warned[0].detail.contains("create_before_destroy"),
+        "{warned:#?}"
+    );
+    // nothing is left that a later apply would delete
+    tofu.plan().empty();
+    tofu.apply().ok();
+    assert_eq!(live("itself")["metadata"]["uid"], uid);
+    tofu.destroy().ok();
+    assert!(!lab.exists(&["nodepools.karpenter.sh", "itself"]));
 }
 
 #[test]
@@ -100,7 +123,7 @@ fn a_create_waits_for_the_crd_and_an_old_crd_names_the_field_it_lacks() {
     // without a CRD, and none that comes
     lab.kubectl_text(&["delete", "crd", "nodepools.karpenter.sh"]);
     lab.eventually("the kind is gone", || !lab.try_kubectl(&["get", "--raw", "/apis/karpenter.sh/v1/nodepools"]).0);
-    let never = Tofu::new(&lab, &bare(&small("never", "timeouts {\n    create = \"2s\"\n  }", ""))).apply().err();
+    let never = Tofu::new(&lab, &bare(&small("never", "timeouts {\n    create = \"10s\"\n  }", ""))).apply().err();
     let text = never.errors()[0].text();
     assert!(text.contains("the cluster has no CRD nodepools.karpenter.sh") && text.contains("karpenter_bundle"), "{text}");
     assert_eq!(tofu.plan().ok().changes(), ["karpenter_nodepool.this: create"], "what the CRD took with it is gone");

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{ADDRESS, lab, small, workspace};
+use super::{ADDRESS, configured, lab, small, workspace};
+use crate::common::Fault;
 
 const POOLS: &str = "nodepools.karpenter.sh";
 const CLAIMS: &str = "nodeclaims.karpenter.sh";
@@ -22,7 +23,9 @@ fn a_delete_waits_for_claims_and_names_what_blocks() {
     assert!(lab.exists(&[POOLS, "draining"]), "it is still there, and in the state");
     assert_eq!(tofu.resource(ADDRESS)["name"], "draining");
 
-    // the node drains while the next destroy waits
+    // the node drains while the next destroy waits; the garbage collector may take half a minute to know a new kind
+    tofu.write("main.tf", &configured(&small("draining", "timeouts {\n    delete = \"90s\"\n  }", "")));
+    tofu.apply().ok();
     let running = tofu.start(&["destroy", "-json", "-auto-approve"]);
     lab.finalize(CLAIMS, "draining-x");
     running.wait().ok();
@@ -53,6 +56,26 @@ fn an_interrupt_ends_the_wait_for_a_delete() {
     lab.finalize(CLAIMS, "patient-x");
     tofu.destroy().ok();
     assert!(!lab.exists(&[POOLS, "patient"]));
+}
+
+#[test]
+fn a_404_of_what_stands_before_the_api_server_is_no_absence() {
+    let lab = lab();
+    let proxy = lab.proxy();
+    let tofu = workspace(&small("behind", "", "")).through(&proxy);
+    tofu.apply().ok();
+    for body in ["404 page not found", "default backend - 404", "<html>404</html>"] {
+        proxy.fault(Fault::on("kubernetes:").times(1000).body(404, body));
+        let planned = tofu.plan().outcome.err();
+        let destroyed = tofu.run(&["destroy", "-json", "-auto-approve", "-refresh=false"]).err();
+        for outcome in [planned, destroyed] {
+            assert!(outcome.errors()[0].text().contains("CustomResourceDefinition"), "{:#?}", outcome.errors());
+        }
+        proxy.clear();
+    }
+    assert_eq!(tofu.resource(ADDRESS)["name"], "behind");
+    tofu.destroy().ok();
+    assert!(!lab.exists(&[POOLS, "behind"]));
 }
 
 #[test]

@@ -261,6 +261,61 @@ fn ownership_passes_at_the_first_write_after_an_import_so_that_removals_remove()
 }
 
 #[test]
+fn what_the_configuration_leaves_out_keeps_its_value_at_the_first_write_after_an_import() {
+    let lab = lab();
+    lab.kubectl_apply(
+        r#"{"apiVersion": "karpenter.sh/v1", "kind": "NodePool", "metadata": {"name": "first-write"}, "spec": {"weight": 10, "template": {"spec": {
+            "expireAfter": "Never", "nodeClassRef": {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "default"},
+            "requirements": [{"key": "kubernetes.io/os", "operator": "In", "values": ["linux"]}]}}}}"#,
+    );
+    let import = "import {\n  to = karpenter_nodepool.this\n  id = \"first-write\"\n}\n";
+    let tofu = workspace(&(pool("first-write", "weight = 20", "") + import));
+    let plan = tofu.plan().ok();
+    assert_eq!(plan.change(ADDRESS)["after"]["template"][0]["expire_after"], "Never");
+    tofu.apply_planned().ok();
+    let now = with_managed_fields("first-write");
+    assert_eq!((&now["spec"]["weight"], &now["spec"]["template"]["spec"]["expireAfter"]), (&json!(20), &json!("Never")));
+    assert_eq!(others(&now), ["test"], "whoever set it goes on owning it");
+    assert!(warnings(&tofu.plan().empty()).iter().all(|w| w.summary.contains("expireAfter")), "of nothing else");
+
+    // written, and so shared with whoever set it, and left out again: as the plan says, the API server's default
+    applied(&tofu, &pool("first-write", "weight = 30", "expire_after = \"Never\""));
+    assert!(warnings(&tofu.plan().empty()).is_empty());
+    tofu.write("main.tf", &configured(&pool("first-write", "weight = 30", "")));
+    assert_eq!(tofu.plan().ok().change(ADDRESS)["after"]["template"][0]["expire_after"], "720h");
+    tofu.apply_planned().ok();
+    assert_eq!(live("first-write")["spec"]["template"]["spec"]["expireAfter"], "720h");
+    assert!(warnings(&tofu.plan().empty()).is_empty());
+    tofu.destroy().ok();
+}
+
+#[test]
+fn what_a_lifecycle_block_ignores_is_not_written() {
+    let ignoring = |weight: u8| {
+        let top = format!(
+            "weight = {weight}\n  limits = {{ cpu = \"10\" }}\n  lifecycle {{\n    ignore_changes = [limits, template[0].expire_after]\n  }}"
+        );
+        pool("ignoring", &top, "expire_after = \"24h\"")
+    };
+    let tofu = workspace(&ignoring(10));
+    tofu.apply().ok();
+    let autoscaled = json!({"limits": {"cpu": "77"}, "template": {"spec": {"expireAfter": "48h"}}});
+    edit("ignoring", "autoscaler", json!({ "spec": autoscaled }));
+    tofu.plan().empty();
+    tofu.write("main.tf", &configured(&ignoring(20)));
+    let plan = tofu.plan().ok();
+    assert_eq!(plan.change(ADDRESS)["after"]["limits"]["cpu"], "77");
+    tofu.apply_planned().ok();
+    let spec = live("ignoring")["spec"].clone();
+    assert_eq!(
+        (&spec["weight"], &spec["limits"]["cpu"], &spec["template"]["spec"]["expireAfter"]),
+        (&json!(20), &json!("77"), &json!("48h"))
+    );
+    tofu.plan().empty();
+    tofu.destroy().ok();
+}
+
+#[test]
 fn removing_at_the_very_first_write_after_an_import_removes() {
     let lab = lab();
     lab.kubectl_apply(

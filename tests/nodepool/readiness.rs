@@ -69,7 +69,7 @@ fn an_explicit_false_ends_the_wait_with_its_reasons() {
 
 #[test]
 fn unknown_without_a_reason_says_what_to_check() {
-    let tofu = workspace(&by_hand("undecided", "timeouts {\n    create = \"10s\"\n  }"));
+    let tofu = workspace(&by_hand("undecided", "timeouts {\n    create = \"20s\"\n  }"));
     let conditions = [
         ("NodeClassReady", "Unknown", "AwaitingReconciliation", "object is awaiting reconciliation"),
         ("Ready", "Unknown", "AwaitingReconciliation", "object is awaiting reconciliation"),

@@ -212,6 +212,23 @@ lab_test!(
 );
 
 lab_test!(
+    a_kubernetes_block_is_about_the_provider_s_own_cluster,
+    async {
+        let nobody = block(&[("host", "https://127.0.0.1:1"), ("token", "x")]);
+        let own = var("CLUSTER_NAME");
+        // a resource names the cluster, the provider names none: as EKS says
+        let connection = configured(&[("kubernetes", nobody.clone())]).connect(&own).await.unwrap();
+        whoami(&connection.kube().await.unwrap()).await.unwrap();
+        // the provider's may turn out to be that one
+        let connections = configured(&[("cluster_name", Value::unknown()), ("kubernetes", nobody.clone())]);
+        assert_eq!(connections.connect(&own).await.unwrap().kube().await.err().unwrap().kind, Kind::ConfigUnknown);
+        let connection = configured(&[("cluster_name", Value::from(own.clone())), ("kubernetes", nobody)]).connect(&own).await.unwrap();
+        assert!(whoami(&connection.kube().await.unwrap()).await.is_err());
+    },
+    |run| { run(&[]) }
+);
+
+lab_test!(
     what_aws_refuses_is_an_error_that_names_the_call,
     async {
         let error = failure(&of_cluster()).await;

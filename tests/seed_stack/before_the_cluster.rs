@@ -55,8 +55,9 @@ fn credentials_that_aws_refuses_are_an_error_that_names_the_call() {
     let proxy = lab.proxy();
     let denied = "User: arn:aws:iam::123456789012:user/x is not authorized to perform: eks:DescribeCluster on resource: y";
     proxy.fault(crate::common::Fault::on("eks:DescribeCluster").times(1000).status(403, "AccessDeniedException", denied));
-    let outcome = seed_stack(lab).through(&proxy).plan().outcome.err();
+    let tofu = seed_stack(lab).through(&proxy);
+    let outcome = tofu.plan().outcome.err();
     let told: String = outcome.errors().iter().map(|d| d.text()).collect();
     assert!(told.contains("DescribeCluster") && told.contains(lab.cluster_name()), "{told}");
-    assert_eq!(Value::Null, seed_stack(lab).show()["values"]);
+    assert_eq!(Value::Null, tofu.show()["values"]);
 }

@@ -14,7 +14,7 @@ pub struct ControllerRole {
     /// Whether the bundle makes it with its policies, `true` unless set. With `false`, `name` or `arn` says which one to use as it is.
     pub create: Option<bool>,
     /// Its name, `CLUSTER-karpenter-controller` unless set.
-    #[schemars(length(min = 1, max = 64))]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[\w+=,.@-]+$"))]
     pub name: Option<String>,
     /// The ARN of a role that exists, with `create = false`.
     pub arn: Option<String>,
@@ -47,7 +47,7 @@ pub struct NodeRole {
     pub create: Option<bool>,
     /// Its name, `CLUSTER-karpenter-node-role` unless set. Where it changes, the former role stays, with a warning, until a change of the
     /// bundle or a destroy finds it out of use.
-    #[schemars(length(min = 1, max = 64))]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[\w+=,.@-]+$"))]
     pub name: Option<String>,
     /// Its IAM path, `/` unless set. It is fixed once the role exists under its name.
     #[schemars(length(max = 512))]
@@ -100,7 +100,7 @@ pub struct InstanceProfile {
     /// Whether the bundle makes it, `false` unless set.
     pub create: Option<bool>,
     /// Its name, that of the node role unless set.
-    #[schemars(length(min = 1, max = 128))]
+    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[\w+=,.@-]+$"))]
     pub name: Option<String>,
     /// Its IAM path, `/` unless set.
     #[schemars(length(max = 512))]
@@ -124,7 +124,7 @@ pub struct InterruptionQueue {
     /// Whether the bundle makes the queue, `true` unless set. With `false`, `name` says which one to use as it is.
     pub create: Option<bool>,
     /// Its name, `CLUSTER-karpenter` unless set.
-    #[schemars(length(min = 1, max = 80))]
+    #[schemars(length(min = 1, max = 80), regex(pattern = r"^[A-Za-z0-9_-]+$"))]
     pub name: Option<String>,
     /// Whether SQS' own key encrypts it, `true` unless set or a `kms_key_id` is.
     pub sqs_managed_sse_enabled: Option<bool>,
@@ -145,7 +145,7 @@ pub struct Rules {
     /// Whether the bundle makes them, `true` unless set.
     pub create: Option<bool>,
     /// What their names start with, `CLUSTER-karpenter-` unless set.
-    #[schemars(length(min = 1, max = 31))]
+    #[schemars(length(min = 1, max = 31), regex(pattern = r"^[A-Za-z0-9._-]+$"))]
     pub prefix: Option<String>,
 }
 
