@@ -13,9 +13,9 @@ use super::events;
 use super::found::{Found, FoundRole};
 use super::import_aws::{self, ControllerRole, Queue};
 use super::import_nodes::{self, Nodes};
+use super::installation::{Installation, annotated_role, installations};
 use super::names;
 use crate::helm;
-use crate::kubernetes::{apply, from_kube};
 use crate::{Error, Kind};
 
 /// `credentials` as the arguments write it.
@@ -32,23 +32,17 @@ pub struct Import {
     pub found: Found,
 }
 
-/// The controller as its Deployment shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Installation {
-    namespace: String,
-    release: Option<String>,
-    service_account: String,
-    cluster: Option<String>,
-    queue: Option<String>,
-}
-
 /// Looks for everything. `release` are namespace and name of the Helm release to look at where no Deployment tells them.
 ///
 /// # Errors
 /// What AWS and the API server say, and more than one installation for this cluster.
 pub async fn look(cx: &Context, client: &kube::Client, release: (&str, &str)) -> Result<Import, Error> {
     let place = &cx.place;
-    let mut installation = chosen(installations(client, cx).await?, place)?;
+    let installations = match installations(client, cx.deadline).await {
+        Err(error) if error.kind == Kind::Forbidden => vec![],
+        found => found?,
+    };
+    let mut installation = chosen(installations, place)?;
     let deployed = installation.is_some();
     if !deployed {
         installation = without_deployment(cx, client, release).await?;
@@ -130,7 +124,7 @@ async fn controller_role(
     let associated = association::observe(&cx.aws, &cx.place.cluster, &account, None).await?.map(|live| live.role_arn);
     let annotated = match associated {
         Some(_) => None,
-        None => annotated_role(client, cx, namespace, service_account).await?,
+        None => annotated_role(client, namespace, service_account, cx.deadline).await?,
     };
     let arn = associated.as_ref().or(annotated.as_ref());
     let role = arn.and_then(|arn| FoundRole::of_arn(arn)).unwrap_or_else(|| default_role(&cx.place));
@@ -142,14 +136,6 @@ async fn controller_role(
 fn default_role(place: &Place) -> FoundRole {
     let name = names::controller_role(&place.cluster);
     FoundRole { arn: place.iam_arn("role", "/", &name), path: "/".into(), name }
-}
-
-/// The role that the service account asks for, the way of IAM roles for service accounts.
-async fn annotated_role(client: &kube::Client, cx: &Context, namespace: &str, name: &str) -> Result<Option<String>, Error> {
-    let kind = resource("", "ServiceAccount", "serviceaccounts");
-    let account = crate::kubernetes::Object { kind: &kind, namespace: Some(namespace), name };
-    let live = crate::kubernetes::get(client, &account, cx.deadline).await?;
-    Ok(live.and_then(|live| live.metadata.annotations?.remove(ROLE_ANNOTATION)))
 }
 
 fn take_role(cx: &Context, role: Option<ControllerRole>, arguments: &mut Json, found: &mut Found) {
@@ -262,36 +248,9 @@ fn without_injected(values: &mut Json, place: &Place, service_account: &str, que
     }
 }
 
-/// Every Deployment of Karpenter's chart; none where listing them is forbidden.
-async fn installations(client: &kube::Client, cx: &Context) -> Result<Vec<Installation>, Error> {
-    let api = apply::api(client, &resource("apps", "Deployment", "deployments"), None);
-    let parameters = kube::api::ListParams::default().labels("app.kubernetes.io/name=karpenter");
-    let list = || async { api.list(&parameters).await.map_err(|e| from_kube("list deployments", e)) };
-    match apply::retry(cx.deadline, list).await {
-        Ok(found) => Ok(found.items.iter().filter_map(|live| serde_json::to_value(live).ok()).map(|live| installation(&live)).collect()),
-        Err(error) if error.kind == Kind::Forbidden => Ok(vec![]),
-        Err(error) => Err(error),
-    }
-}
-
-fn installation(deployment: &Json) -> Installation {
-    let text = |pointer: &str| deployment.pointer(pointer).and_then(Json::as_str).map(str::to_owned);
-    let containers = deployment.pointer("/spec/template/spec/containers").and_then(Json::as_array);
-    let environment = containers.into_iter().flatten().filter_map(|container| container["env"].as_array()).flatten();
-    let variables: Vec<&Json> = environment.collect();
-    let variable = |name: &str| variables.iter().find(|entry| entry["name"] == name).and_then(|entry| entry["value"].as_str());
-    Installation {
-        namespace: text("/metadata/namespace").unwrap_or_default(),
-        release: text("/metadata/annotations/meta.helm.sh~1release-name"),
-        service_account: text("/spec/template/spec/serviceAccountName").unwrap_or_else(|| "karpenter".into()),
-        cluster: variable("CLUSTER_NAME").map(str::to_owned),
-        queue: variable("INTERRUPTION_QUEUE").map(str::to_owned),
-    }
-}
-
 /// The one installation that is this cluster's.
 fn chosen(mut installations: Vec<Installation>, place: &Place) -> Result<Option<Installation>, Error> {
-    installations.retain(|found| found.cluster.as_ref().is_none_or(|cluster| *cluster == place.cluster));
+    installations.retain(|found| found.serves(&place.cluster));
     if let [_, _, ..] = installations.as_slice() {
         let named: Vec<String> =
             installations.iter().map(|found| format!("{}/{}", found.namespace, found.release.as_deref().unwrap_or("no release"))).collect();
@@ -302,11 +261,6 @@ fn chosen(mut installations: Vec<Installation>, place: &Place) -> Result<Option<
     Ok(installations.pop())
 }
 
-fn resource(group: &str, kind: &str, plural: &str) -> kube::api::ApiResource {
-    let api_version = if group.is_empty() { "v1".to_owned() } else { format!("{group}/v1") };
-    kube::api::ApiResource { group: group.into(), version: "v1".into(), api_version, kind: kind.into(), plural: plural.into() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -315,24 +269,15 @@ mod tests {
         Place::of_arn("arn:aws:eks:us-east-1:123456789012:cluster/demo").unwrap()
     }
 
-    fn deployment(namespace: &str, cluster: &str) -> Json {
-        json!({
-            "metadata": {"namespace": namespace, "annotations": {"meta.helm.sh/release-name": "karp"}},
-            "spec": {"template": {"spec": {"serviceAccountName": "sa", "containers": [{"env": [
-                {"name": "CLUSTER_NAME", "value": cluster}, {"name": "INTERRUPTION_QUEUE", "value": "q"}, {"name": "X", "valueFrom": {}},
-            ]}]}}},
-        })
-    }
-
-    #[test]
-    fn a_deployment_tells_release_account_and_queue() {
-        let found = installation(&deployment("karpenter", "demo"));
-        assert_eq!((found.release.as_deref(), found.service_account.as_str(), found.queue.as_deref()), (Some("karp"), "sa", Some("q")));
-    }
-
     #[test]
     fn another_clusters_controller_is_not_chosen_and_two_are_refused() {
-        let of = |namespace: &str, cluster: &str| installation(&deployment(namespace, cluster));
+        let of = |namespace: &str, cluster: &str| Installation {
+            namespace: namespace.into(),
+            release: Some("karp".into()),
+            service_account: "sa".into(),
+            cluster: Some(cluster.into()),
+            queue: None,
+        };
         assert_eq!(chosen(vec![of("a", "other"), of("b", "demo")], &place()).unwrap().unwrap().namespace, "b");
         assert_eq!(chosen(vec![], &place()).unwrap(), None);
         assert!(chosen(vec![of("a", "demo"), of("b", "demo")], &place()).unwrap_err().message.contains("a/karp, b/karp"));

@@ -15,6 +15,7 @@ pub mod found;
 pub mod import;
 pub mod import_aws;
 pub mod import_nodes;
+pub mod installation;
 pub mod instance_profile;
 pub mod interim;
 pub mod names;
