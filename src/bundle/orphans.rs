@@ -1,13 +1,16 @@
 //! What carries a cluster's owner tag, or was tagged by Karpenter for it, and belongs to nothing that lives. It only reads.
 //!
 //! A bundle lives where the cluster does and its controller's role, not under construction any more, is what an association or the
-//! cluster's OIDC issuer leads to. What that role's policies name, what they are, and what feeds their queue lives with it.
+//! cluster's OIDC issuer leads to. What that role's policies name, what they are, and what feeds their queue lives with it. Where a
+//! controller runs with a role that no bundle made, everything that is finished may be in use, and counts as living.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use futures::future::try_join_all;
 use tokio::time::{Duration, Instant};
 
-use super::desired::{CREATING_TAG, Place};
+use super::desired::{CREATING_TAG, OWNER_TAG, Place};
+use super::installation::{annotated_role, installations};
 use super::nodes;
 use super::owned::{Kind as Of, Owned, owned};
 use crate::aws::arn::{ClusterRef, partition};
@@ -17,7 +20,7 @@ use crate::aws::{Clients, xml};
 use crate::provider::config::ProviderConfig;
 use crate::provider::{Cluster, Connections};
 use crate::tofu::value::Value;
-use crate::{Error, Kind, aws::error::from_sdk};
+use crate::{Error, Kind};
 
 /// How long the look at the cluster may take.
 const LOOK: Duration = Duration::from_secs(120);
@@ -45,12 +48,23 @@ pub struct Orphan {
 }
 
 /// What runs on a cluster that exists.
+#[derive(Default)]
 struct Living {
     cluster: Cluster,
     /// EC2 instances of NodeClaims.
     instances: BTreeSet<String>,
     /// Names of EC2NodeClasses.
     classes: BTreeSet<String>,
+    /// Karpenter's Deployments.
+    controllers: Vec<Controller>,
+}
+
+/// What a controller gets its role by.
+struct Controller {
+    /// Namespace and name of its service account, with a slash between.
+    account: String,
+    /// The role that this asks for.
+    role_arn: Option<String>,
 }
 
 /// Looks for orphans of a cluster, given by name or ARN.
@@ -70,14 +84,11 @@ pub async fn find(cluster: &str, region: Option<&str>) -> Result<Report, Error> 
     };
     let place = place.ok_or_else(|| Error::new(Kind::Other, "find the cluster", "EKS answered without its ARN"))?;
     let owned = owned(&aws, &place, living.is_some()).await?;
-    let mut orphans = of_bundle(&owned, living.as_ref().map(|living| &living.cluster));
+    let mut orphans = of_bundle(&owned, &place.arn(), living.as_ref());
     let ec2 = Ec2::new(chain.credentials(), &region);
-    let (instances, templates, profiles) = futures::try_join!(
-        instances(&ec2, &place, living.as_ref()),
-        launch_templates(&ec2, &place, living.as_ref()),
-        instance_profiles(&aws, &place, living.as_ref()),
-    )?;
-    orphans.extend(instances.into_iter().chain(templates).chain(profiles));
+    let (instances, templates) =
+        futures::try_join!(instances(&ec2, &place, living.as_ref()), launch_templates(&ec2, &place, living.as_ref()))?;
+    orphans.extend(instances.into_iter().chain(templates).chain(instance_profiles(&owned, &place, living.as_ref())));
     Ok(Report { cluster_arn: place.arn(), cluster_exists: living.is_some(), orphans })
 }
 
@@ -91,8 +102,22 @@ async fn living(cluster: &str, region: &str) -> Result<Option<Living>, Error> {
         Err(error) => return Err(error),
     };
     let (client, deadline) = (connection.kube().await?, Instant::now() + LOOK);
-    let (instances, classes) = futures::try_join!(nodes::instances(&client, deadline), nodes::class_names(&client, deadline))?;
-    Ok(Some(Living { cluster: connection.cluster.clone(), instances, classes }))
+    let (instances, classes, controllers) = futures::try_join!(
+        nodes::instances(&client, deadline),
+        nodes::class_names(&client, deadline),
+        controllers(&client, &connection.cluster.name, deadline)
+    )?;
+    Ok(Some(Living { cluster: connection.cluster.clone(), instances, classes, controllers }))
+}
+
+/// What serves the cluster of that name.
+async fn controllers(client: &kube::Client, cluster: &str, deadline: Instant) -> Result<Vec<Controller>, Error> {
+    let found = installations(client, deadline).await?.into_iter().filter(|found| found.serves(cluster));
+    let controllers = found.map(|found| async move {
+        let role_arn = annotated_role(client, &found.namespace, &found.service_account, deadline).await?;
+        Ok(Controller { account: format!("{}/{}", found.namespace, found.service_account), role_arn })
+    });
+    try_join_all(controllers).await
 }
 
 /// The place of a cluster that is gone: of these credentials' account, which must be that of an ARN that was given.
@@ -115,11 +140,11 @@ async fn gone(aws: &Clients, wanted: &ClusterRef, region: &str) -> Result<Place,
 }
 
 /// Owned objects that nothing living leads to. Pure.
-fn of_bundle(owned: &[Owned], cluster: Option<&Cluster>) -> Vec<Orphan> {
-    let alive = cluster.map(|cluster| alive(owned, cluster)).unwrap_or_default();
-    let left = owned.iter().filter(|object| !alive.contains(object.arn.as_str()));
+fn of_bundle(owned: &[Owned], cluster_arn: &str, living: Option<&Living>) -> Vec<Orphan> {
+    let alive = living.map(|living| alive(owned, cluster_arn, living)).unwrap_or_default();
+    let left = owned.iter().filter(|object| object.is_of(cluster_arn) && !alive.contains(object.arn.as_str()));
     left.map(|object| {
-        let reason = match (cluster, object.tags.contains_key(CREATING_TAG)) {
+        let reason = match (living, object.tags.contains_key(CREATING_TAG)) {
             (None, _) => "its cluster does not exist",
             (_, true) => "of a create that did not finish: an apply of its configuration goes on with it",
             (_, false) => "no bundle that lives leads to it",
@@ -130,36 +155,33 @@ fn of_bundle(owned: &[Owned], cluster: Option<&Cluster>) -> Vec<Orphan> {
 }
 
 /// ARNs of what lives.
-fn alive<'a>(owned: &'a [Owned], cluster: &Cluster) -> BTreeSet<&'a str> {
-    let issuer = cluster.oidc_issuer.trim_start_matches("https://");
+fn alive<'a>(owned: &'a [Owned], cluster_arn: &str, living: &Living) -> BTreeSet<&'a str> {
+    let issuer = living.cluster.oidc_issuer.trim_start_matches("https://");
     let of = |kind: Of| owned.iter().filter(move |object| object.kind == kind);
     let finished = |object: &&Owned| !object.tags.contains_key(CREATING_TAG);
-    let by_arn: BTreeMap<&str, &Owned> = owned.iter().map(|object| (object.arn.as_str(), object)).collect();
-    let mut alive: BTreeSet<&str> = BTreeSet::new();
-    let mut roles: Vec<&Owned> = of(Of::Role).filter(|role| !issuer.is_empty() && role.leads_to(issuer)).filter(finished).collect();
-    for association in of(Of::Association) {
-        match association.links.iter().find_map(|arn| by_arn.get(arn.as_str()).copied()) {
-            Some(role) if role.tags.contains_key(CREATING_TAG) => {}
-            Some(role) => {
-                alive.insert(&association.arn);
-                roles.push(role);
-            }
-            // A role that the bundle was given names nothing that could be followed: all that is finished may be in use.
-            None => return owned.iter().filter(finished).map(|object| object.arn.as_str()).collect(),
-        }
+    let is_owned = |arn: &String| of(Of::Role).any(|role| role.arn == *arn);
+    let has_given_role = |controller: &Controller| {
+        let associated = of(Of::Association).filter(|association| association.document == controller.account);
+        !associated.flat_map(|association| &association.links).chain(&controller.role_arn).any(is_owned)
+    };
+    // A role that the bundle was given names nothing that could be followed: all that is finished may be in use.
+    if of(Of::Association).any(|association| association.is_of(cluster_arn) && !association.links.iter().any(is_owned))
+        || living.controllers.iter().any(has_given_role)
+    {
+        return owned.iter().filter(finished).map(|object| object.arn.as_str()).collect();
     }
-    for role in roles {
-        alive.insert(&role.arn);
-        let policies = of(Of::Policy).filter(|policy| role.links.contains(&policy.arn));
-        for policy in policies {
-            alive.insert(&policy.arn);
-            alive
-                .extend(owned.iter().filter(|o| matches!(o.kind, Of::Queue | Of::Role) && policy.leads_to(&o.arn)).map(|o| o.arn.as_str()));
-        }
-    }
-    let feeds = |object: &&Owned| object.links.iter().any(|arn| alive.contains(arn.as_str()));
-    let more: Vec<&str> =
-        owned.iter().filter(|o| matches!(o.kind, Of::Rule | Of::AccessEntry)).filter(feeds).map(|o| o.arn.as_str()).collect();
+    let annotated = living.controllers.iter().filter_map(|controller| controller.role_arn.as_ref());
+    let in_use: BTreeSet<&String> = of(Of::Association).flat_map(|association| &association.links).chain(annotated).collect();
+    let runs = |role: &&Owned| in_use.contains(&role.arn) || (!issuer.is_empty() && role.document.contains(issuer));
+    let roles: Vec<&Owned> = of(Of::Role).filter(runs).filter(finished).collect();
+    let policies: Vec<&Owned> = of(Of::Policy).filter(|policy| roles.iter().any(|role| role.links.contains(&policy.arn))).collect();
+    let is_named = |arn: &String| policies.iter().any(|policy| policy.document.contains(arn));
+    let named = owned.iter().filter(|object| matches!(object.kind, Of::Queue | Of::Role) && is_named(&object.arn));
+    let mut alive: BTreeSet<&str> = roles.iter().chain(&policies).copied().chain(named).map(|object| object.arn.as_str()).collect();
+    // a given node role is only named
+    let leads = |object: &&Owned| object.links.iter().any(|arn| alive.contains(arn.as_str()) || is_named(arn));
+    let linked = |kind: Of| matches!(kind, Of::Association | Of::AccessEntry | Of::InstanceProfile | Of::Rule);
+    let more: Vec<&str> = owned.iter().filter(|object| linked(object.kind)).filter(leads).map(|object| object.arn.as_str()).collect();
     alive.extend(more);
     alive
 }
@@ -196,27 +218,17 @@ async fn launch_templates(ec2: &Ec2, place: &Place, living: Option<&Living>) -> 
         .collect())
 }
 
-/// Instance profiles of Karpenter's whose node class is gone.
-async fn instance_profiles(aws: &Clients, place: &Place, living: Option<&Living>) -> Result<Vec<Orphan>, Error> {
-    let mut pages = aws.iam.list_instance_profiles().into_paginator().items().send();
-    let mut found = vec![];
-    while let Some(profile) = pages.next().await {
-        let profile = profile.map_err(|e| from_sdk("iam:ListInstanceProfiles", e))?;
-        let (name, path) = (profile.instance_profile_name, profile.path);
-        // The list leaves tags out; Karpenter's names start with the cluster's, or its paths with its own.
-        if !name.starts_with(&format!("{}_", place.cluster)) && !path.starts_with("/karpenter/") {
-            continue;
-        }
-        let sent = aws.iam.list_instance_profile_tags().instance_profile_name(&name).send().await;
-        let tags = sent.map_err(|e| from_sdk(format!("iam:ListInstanceProfileTags {name}"), e))?.tags;
-        let tag = |key: &str| tags.iter().find(|tag| tag.key == key).map_or("", |tag| tag.value.as_str());
-        let of_cluster = tag(&format!("kubernetes.io/cluster/{}", place.cluster)) == "owned";
-        let here = ["", place.region.as_str()].contains(&tag("topology.kubernetes.io/region"));
-        if let (true, true, Some(reason)) = (of_cluster, here, of_class(tag(CLASS_TAG), living)) {
-            found.push(Orphan { kind: "instance profile", id: profile.arn, reason });
-        }
-    }
-    Ok(found)
+/// Instance profiles of Karpenter's whose node class is gone. Pure.
+fn instance_profiles(owned: &[Owned], place: &Place, living: Option<&Living>) -> Vec<Orphan> {
+    let of_cluster = format!("kubernetes.io/cluster/{}", place.cluster);
+    let profiles = owned.iter().filter(|object| object.kind == Of::InstanceProfile && !object.tags.contains_key(OWNER_TAG));
+    let left = profiles.filter_map(|profile| {
+        let tag = |key: &str| profile.tags.get(key).map(String::as_str);
+        let here = tag(&of_cluster) == Some("owned") && tag("topology.kubernetes.io/region").is_none_or(|region| region == place.region);
+        let reason = of_class(tag(CLASS_TAG).filter(|_| here)?, living)?;
+        Some(Orphan { kind: profile.kind.word(), id: profile.arn.clone(), reason })
+    });
+    left.collect()
 }
 
 /// Where Karpenter notes the node class.
@@ -232,12 +244,6 @@ fn of_class(class: &str, living: Option<&Living>) -> Option<String> {
 
 fn tag<'a>(element: &'a xml::Element, key: &str) -> &'a str {
     element.below(&["tagSet", "item"]).into_iter().find(|tag| tag.text(&["key"]) == key).map_or("", |tag| tag.text(&["value"]))
-}
-
-impl Owned {
-    fn leads_to(&self, text: &str) -> bool {
-        self.document.contains(text)
-    }
 }
 
 #[cfg(test)]

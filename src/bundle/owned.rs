@@ -25,13 +25,15 @@ pub enum Kind {
     Association,
     /// An access entry.
     AccessEntry,
+    /// An instance profile.
+    InstanceProfile,
     /// An SQS queue.
     Queue,
     /// An EventBridge rule.
     Rule,
 }
 
-/// An object with the owner tag, or one that only leads to such.
+/// An object with the owner tag, or one that may lead to such.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owned {
     /// What it is.
@@ -40,9 +42,9 @@ pub struct Owned {
     pub arn: String,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
-    /// ARNs: a role's policies, an association's role, an entry's principal, a rule's targets.
+    /// ARNs: a role's policies, an association's or a profile's role, an entry's principal, a rule's targets.
     pub links: Vec<String>,
-    /// A policy's document, a role's trust.
+    /// A policy's document, a role's trust, namespace and name of an association's service account.
     pub document: String,
 }
 
@@ -54,22 +56,32 @@ impl Kind {
             Kind::Policy => "policy",
             Kind::Association => "pod identity association",
             Kind::AccessEntry => "access entry",
+            Kind::InstanceProfile => "instance profile",
             Kind::Queue => "queue",
             Kind::Rule => "rule",
         }
     }
 }
 
-/// Everything with the cluster's owner tag.
+/// Everything with the cluster's owner tag, and every association and instance profile: the bundle's role may be in one that it did not
+/// make, and Karpenter makes profiles.
 ///
 /// # Errors
 /// What AWS says.
 pub async fn owned(aws: &Clients, place: &Place, cluster_exists: bool) -> Result<Vec<Owned>, Error> {
     let of_cluster = async { if cluster_exists { of_cluster(aws, place).await } else { Ok(vec![]) } };
-    let (iam, queues, rules, of_cluster) = futures::try_join!(iam(aws), queues(aws), rules(aws), of_cluster)?;
-    let all = iam.into_iter().chain(queues).chain(rules).chain(of_cluster);
+    let (iam, profiles, queues, rules, of_cluster) =
+        futures::try_join!(iam(aws), instance_profiles(aws), queues(aws), rules(aws), of_cluster)?;
+    let all = iam.into_iter().chain(profiles).chain(queues).chain(rules).chain(of_cluster);
     let arn = place.arn();
-    Ok(all.filter(|object| object.tags.get(OWNER_TAG) == Some(&arn)).collect())
+    Ok(all.filter(|object| matches!(object.kind, Kind::Association | Kind::InstanceProfile) || object.is_of(&arn)).collect())
+}
+
+impl Owned {
+    /// Whether it has the owner tag of the cluster with that ARN.
+    pub fn is_of(&self, cluster_arn: &str) -> bool {
+        self.tags.get(OWNER_TAG).is_some_and(|owner| owner == cluster_arn)
+    }
 }
 
 /// Roles and policies, from the one operation that answers for a whole account.
@@ -100,6 +112,24 @@ async fn iam(aws: &Clients) -> Result<Vec<Owned>, Error> {
     });
     found.extend(each(tagged).await?);
     Ok(found)
+}
+
+async fn instance_profiles(aws: &Clients) -> Result<Vec<Owned>, Error> {
+    let mut pages = aws.iam.list_instance_profiles().into_paginator().items().send();
+    let mut profiles = vec![];
+    while let Some(profile) = pages.next().await {
+        profiles.push(profile.map_err(|e| from_sdk("iam:ListInstanceProfiles", e))?);
+    }
+    // the list leaves tags out
+    let tagged = profiles.into_iter().map(|profile| async move {
+        let name = profile.instance_profile_name;
+        let sent = aws.iam.list_instance_profile_tags().instance_profile_name(&name).send().await;
+        let tags = sent.map_err(|e| from_sdk(format!("iam:ListInstanceProfileTags {name}"), e))?.tags;
+        let tags = tags.into_iter().map(|tag| (tag.key, tag.value)).collect();
+        let links = profile.roles.into_iter().map(|role| role.arn).collect();
+        Ok(Owned { kind: Kind::InstanceProfile, arn: profile.arn, tags, links, document: String::new() })
+    });
+    each(tagged).await
 }
 
 async fn queues(aws: &Clients) -> Result<Vec<Owned>, Error> {
@@ -162,7 +192,7 @@ async fn of_cluster(aws: &Clients, place: &Place) -> Result<Vec<Owned>, Error> {
             arn: found.association_arn.unwrap_or_default(),
             tags: found.tags.unwrap_or_default().into_iter().collect(),
             links: found.role_arn.into_iter().collect(),
-            document: String::new(),
+            document: format!("{}/{}", found.namespace.unwrap_or_default(), found.service_account.unwrap_or_default()),
         }))
     });
     let mut found: Vec<Owned> = each(associations).await?.into_iter().flatten().collect();

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value as Json, json};
 
-use super::cells::Phase;
 use super::client::{End, Kept, binary};
 use super::common::Lab;
 use super::stage::{CLUSTER, shared};
@@ -45,14 +44,34 @@ const LEFT: &str = "
     iam.create_instance_profile(InstanceProfileName='matrix_2', Tags=tags({**karpenters, 'topology.kubernetes.io/region': 'eu-west-1'}))
     result = [one, other]";
 
+/// What takes the owner tag off objects that a bundle can be given, and what puts it on again.
+const UNTAGGED: [(&str, &str); 2] = [
+    (
+        "of = eks.list_pod_identity_associations(clusterName=cluster)['associations'][0]['associationArn']\neks.untag_resource(resourceArn=of, tagKeys=['karpenter-tofu/cluster'])",
+        "",
+    ),
+    (
+        "iam.untag_role(RoleName='matrix-karpenter-controller', TagKeys=['karpenter-tofu/cluster'])",
+        "iam.tag_role(RoleName='matrix-karpenter-controller', Tags=[{'Key': 'karpenter-tofu/cluster', 'Value': 'arn:aws:eks:us-east-1:123456789012:cluster/matrix'}])",
+    ),
+];
+
 #[test]
 fn orphans_lists_what_nothing_living_leads_to_and_nothing_else() {
     let stage = shared();
     stage.wipe(false);
     let mut kept = Kept::default();
-    assert_eq!(stage.apply(&mut kept, Phase::Create.arguments(&stage).as_ref()), End::Done);
-    let (code, text) = orphans(&stage.lab, &[]);
-    assert_eq!((code, text.as_str()), (Some(0), "nothing of arn:aws:eks:us-east-1:123456789012:cluster/matrix is left behind\n"));
+    let another = json!([{"additional_arns": ["arn:aws:iam::123456789012:role/another"]}]);
+    let arguments = stage.whole(json!({"instance_profile": [{"create": true}], "node_role": another}));
+    assert_eq!(stage.apply(&mut kept, Some(&arguments)), End::Done);
+    let nothing = (Some(0), "nothing of arn:aws:eks:us-east-1:123456789012:cluster/matrix is left behind\n".to_owned());
+    assert_eq!(orphans(&stage.lab, &[]), nothing);
+    // an association that somebody else made leads to the role, and then a role that somebody else made to nothing
+    for (without, again) in UNTAGGED {
+        stage.python(without);
+        assert_eq!(orphans(&stage.lab, &[]), nothing, "{without}");
+        stage.python(again);
+    }
 
     let instances = stage.python(LEFT);
     let (code, text) = orphans(&stage.lab, &["--json"]);
@@ -80,6 +99,7 @@ fn orphans_lists_what_nothing_living_leads_to_and_nothing_else() {
         "policy matrix-karpenter-controller",
         "queue matrix-karpenter",
         "role matrix-karpenter-node-role",
+        "instance profile matrix-karpenter-node-role",
         "rule matrix-karpenter-rebalance",
     ]) {
         assert!(found.contains(one), "{one} is not among {found:?}");
