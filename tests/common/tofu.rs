@@ -280,7 +280,17 @@ impl Running {
         let status = self.child.wait().expect("it ends");
         let read = |name: &str| text(&std::fs::read(self.dir.join(name)).expect("its output"));
         let (stdout, stderr) = (read(".stdout"), read(".stderr"));
-        Outcome::new(self.command, status.code().unwrap_or(-1), stdout, stderr)
+        Outcome::new(std::mem::take(&mut self.command), status.code().unwrap_or(-1), stdout, stderr)
+    }
+}
+
+impl Drop for Running {
+    /// A test that fails leaves nothing running.
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            self.signal("KILL");
+            let _ = self.child.wait();
+        }
     }
 }
 

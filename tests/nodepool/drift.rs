@@ -64,8 +64,9 @@ fn an_edit_shows_at_its_leaf_with_its_manager_and_is_taken_back_alone() {
     edit("edited", "autoscaler", json!({"spec": {"limits": {"memory": "1Gi"}}}));
     proxy.reset();
     tofu.apply_planned().ok();
-    let writes = proxy.calls().iter().filter(|c| c.mutating).count();
-    assert_eq!(writes, 2, "an apply, and one that takes back: {:#?}", proxy.counts());
+    // refused where the other's edit is in the way, and as often as kwok writes beside it
+    let writes = proxy.calls().iter().filter(|c| c.mutating && c.status < 300).count();
+    assert_eq!(writes, 1, "{:#?}", proxy.counts());
     let now = live("edited");
     assert_eq!((&now["spec"]["weight"], &now["spec"]["limits"]), (&json!(10), &json!({"cpu": "10", "memory": "1Gi"})));
     let plan = tofu.plan().empty();
