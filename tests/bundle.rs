@@ -269,6 +269,13 @@ fn a_bundle_that_disappeared_is_planned_anew() {
     tofu.apply().ok();
     tofu.plan().empty();
 
+    // it stays where it is, whatever the provider's cluster becomes: also where its replacement is asked for
+    tofu.write("main.tf", &aws_only(&lab, "").replace("\"slate\"", "\"granite\""));
+    tofu.plan().empty();
+    let moved = tofu.plan_with(&[&format!("-replace={ADDRESS}")]).outcome.err();
+    assert!(moved.errors().iter().any(|e| e.text().contains("in cluster \"slate\", but")), "{:#?}", moved.errors());
+    tofu.write("main.tf", &aws_only(&lab, ""));
+
     // the cluster goes: what does not go with it is still the bundle's, and a destroy removes it
     lab.boto3("eks.delete_cluster(name=cluster)");
     let plan = tofu.plan().empty();
