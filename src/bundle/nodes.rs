@@ -53,7 +53,11 @@ pub async fn delete_all(client: &kube::Client, stopped: impl Future<Output = ()>
 async fn delete(client: &kube::Client, kind: &ApiResource, deadline: Instant, which: impl Fn(&DynamicObject) -> bool) -> Result<(), Error> {
     for object in of_ours(client, kind, deadline).await?.into_iter().filter(|o| which(o) && o.metadata.deletion_timestamp.is_none()) {
         let name = object.metadata.name.unwrap_or_default();
-        kubernetes::delete(client, &Object { kind, namespace: None, name: &name }, None, deadline).await?;
+        match kubernetes::delete(client, &Object { kind, namespace: None, name: &name }, None, deadline).await {
+            // its CRD went meanwhile, and took it along
+            Err(error) if kubernetes::is_kind_missing(&error) => {}
+            other => drop(other?),
+        }
     }
     Ok(())
 }

@@ -124,12 +124,16 @@ async fn instance_profiles(aws: &Clients) -> Result<Vec<Owned>, Error> {
     let tagged = profiles.into_iter().map(|profile| async move {
         let name = profile.instance_profile_name;
         let sent = aws.iam.list_instance_profile_tags().instance_profile_name(&name).send().await;
-        let tags = sent.map_err(|e| from_sdk(format!("iam:ListInstanceProfileTags {name}"), e))?.tags;
-        let tags = tags.into_iter().map(|tag| (tag.key, tag.value)).collect();
+        let tags = match sent.map_err(|e| from_sdk(format!("iam:ListInstanceProfileTags {name}"), e)) {
+            Ok(sent) => sent.tags.into_iter().map(|tag| (tag.key, tag.value)).collect(),
+            // deleted since it was listed
+            Err(error) if error.kind == crate::Kind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
         let links = profile.roles.into_iter().map(|role| role.arn).collect();
-        Ok(Owned { kind: Kind::InstanceProfile, arn: profile.arn, tags, links, document: String::new() })
+        Ok(Some(Owned { kind: Kind::InstanceProfile, arn: profile.arn, tags, links, document: String::new() }))
     });
-    each(tagged).await
+    Ok(each(tagged).await?.into_iter().flatten().collect())
 }
 
 async fn queues(aws: &Clients) -> Result<Vec<Owned>, Error> {

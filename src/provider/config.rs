@@ -84,7 +84,8 @@ pub struct ProviderConfig {
     /// Credentials of a registry that charts are pulled from. The public registry needs none.
     pub registry: Option<Vec<Registry>>,
     /// How to reach the Kubernetes API where EKS does not say it right, e.g. through a tunnel. What is set here, or in the variables below
-    /// where this block is written (it may be empty), wins; the rest comes from EKS.
+    /// where this block is written (it may be empty), wins; the rest comes from EKS. It is about the cluster that `cluster_name` here says, not
+    /// about another one that a resource names.
     pub kubernetes: Option<Kubernetes>,
 }
 

@@ -74,6 +74,13 @@ fn a_404_of_what_stands_before_the_api_server_is_no_absence() {
         proxy.clear();
     }
     assert_eq!(tofu.resource(ADDRESS)["name"], "behind");
+
+    // an API server that knows no such kind, and lets nobody look at CRDs
+    let forbidden = "customresourcedefinitions.apiextensions.k8s.io \"nodepools.karpenter.sh\" is forbidden";
+    proxy.fault(Fault::on("/apis/karpenter.sh/").times(1000).body(404, "404 page not found\n"));
+    proxy.fault(Fault::on("/customresourcedefinitions/").times(1000).status(403, "Forbidden", forbidden));
+    assert_eq!(tofu.plan().ok().changes(), ["karpenter_nodepool.this: create"]);
+    proxy.clear();
     tofu.destroy().ok();
     assert!(!lab.exists(&[POOLS, "behind"]));
 }
