@@ -330,20 +330,21 @@ pub fn at_plan(error: Error) -> Result<(), Error> {
 async fn open(read: &Read, chain: &Chain, region: &str, name: &str) -> Result<Connection, Error> {
     let aws = chain.clients(region);
     let cluster = if name.is_empty() { identify(&aws, region).await? } else { describe(&aws, region, name).await? };
-    // A `kubernetes` block is about the provider block's own cluster; another one that a resource names is reached as EKS says.
-    let applies = match read.config.cluster_name.as_deref().map(ClusterRef::parse) {
-        Some(Ok(own)) => own.name == name && own.region.is_none_or(|own| own == region),
-        Some(Err(_)) => true,
-        None => name.is_empty(),
+    // A `kubernetes` block is about the provider block's own cluster; another one that a resource names is reached as EKS says. `None`:
+    // which of them this is shows later.
+    let is_own = match read.config.cluster_name.as_deref().map(ClusterRef::parse) {
+        Some(Ok(own)) => Some(own.name == name && own.region.is_none_or(|own| own == region)),
+        Some(Err(_)) => Some(true),
+        None if name.is_empty() => Some(true),
+        None if read.unknown.contains("cluster_name") => None,
+        None => Some(false),
     };
-    let may_apply =
-        !applies && read.unknown.contains("cluster_name") && (read.config.kubernetes.is_some() || known(read, &FOR_KUBERNETES).is_err());
-    let block = || environment::kubernetes(read.config.kubernetes.as_ref(), !name.is_empty());
-    let access = match (applies, known(read, &FOR_KUBERNETES)) {
-        _ if may_apply => None,
-        (false, _) => Some(Access::new(&cluster, None)),
-        (true, Ok(())) => Some(Access::new(&cluster, block().as_ref())),
-        (true, Err(_)) => None,
+    let block = read.config.kubernetes.as_ref();
+    let access = match (is_own, known(read, &FOR_KUBERNETES)) {
+        (Some(false), _) => Some(Access::new(&cluster, None)),
+        (None, Ok(())) if block.is_none() => Some(Access::new(&cluster, None)),
+        (Some(true), Ok(())) => Some(Access::new(&cluster, environment::kubernetes(block, !name.is_empty()).as_ref())),
+        (None, _) | (Some(true), Err(_)) => None,
     };
     Ok(Connection {
         cluster,

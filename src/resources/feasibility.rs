@@ -50,32 +50,28 @@ impl Requirement<'_> {
 /// Refuses requirements that conflict wholly within the table, or warns of them; names the one to change and how. `template` is the
 /// pool's.
 pub fn check(template: &Value, path: &Path, diagnostics: &mut Diagnostics) {
-    let judged = || collect(template, path).into_iter().filter(|r| KNOWN.contains(&r.key) && !r.is_empty() && is_within_table(r));
-    let names = |key: &str| judged().any(|r| r.key == key && r.operator == "In");
+    let requirements: Vec<Requirement<'_>> =
+        collect(template, path).into_iter().filter(|r| KNOWN.contains(&r.key) && !r.is_empty() && is_within_table(r)).collect();
+    let Some(found) = conflict(&requirements.iter().collect::<Vec<_>>()) else { return };
+    let names = |key: &str| requirements.iter().any(|r| r.key == key && r.operator == "In");
     let settled: &[&str] = match (names(TYPE), names(FAMILY)) {
         (true, _) => &KNOWN,
         // a family may get sizes
         (false, true) => &[ARCHITECTURE, SYSTEM, FAMILY, CATEGORY, GENERATION],
         (false, false) => &[ARCHITECTURE, SYSTEM],
     };
-    let certain = conflict(&judged().filter(|r| settled.contains(&r.key)).collect::<Vec<_>>());
-    let (found, is_certain) = match certain {
-        Some(found) => (Some(found), true),
-        None => (conflict(&judged().collect::<Vec<_>>()), false),
-    };
     let date = TABLE.split_whitespace().nth(1).unwrap_or_default();
     let dated = |detail: String| format!("{detail} (Instance types as of {date}.)");
-    match found {
-        Some((at, detail)) if is_certain => diagnostics.error(at, "no instance type satisfies these requirements", dated(detail)),
-        Some((at, detail)) => diagnostics.warning(at, "no instance type known here satisfies these requirements", dated(detail)),
-        None => {}
+    match (conflict(&requirements.iter().filter(|r| settled.contains(&r.key)).collect::<Vec<_>>()), found) {
+        (Some((at, detail)), _) => diagnostics.error(at, "no instance type satisfies these requirements", dated(detail)),
+        (None, (at, detail)) => diagnostics.warning(at, "no instance type known here satisfies these requirements", dated(detail)),
     }
 }
 
 /// Which requirement to change, and how, where no instance type satisfies all.
-fn conflict(requirements: &[Requirement<'_>]) -> Option<(Path, String)> {
+fn conflict(requirements: &[&Requirement<'_>]) -> Option<(Path, String)> {
     let fits = |skip: Option<usize>| {
-        let left: Vec<&Requirement<'_>> = requirements.iter().enumerate().filter(|(i, _)| Some(*i) != skip).map(|(_, r)| r).collect();
+        let left: Vec<&Requirement<'_>> = requirements.iter().enumerate().filter(|(i, _)| Some(*i) != skip).map(|(_, r)| *r).collect();
         candidates().iter().filter(|c| left.iter().all(|r| c.satisfies(r))).collect::<Vec<_>>()
     };
     if requirements.is_empty() || !fits(None).is_empty() {
@@ -86,12 +82,12 @@ fn conflict(requirements: &[Requirement<'_>]) -> Option<(Path, String)> {
     order.sort_by_key(|i| requirements[*i].key == TYPE);
     let culprit = order.into_iter().map(|i| (i, fits(Some(i)))).find(|(_, left)| !left.is_empty());
     Some(match culprit {
-        Some((i, left)) => (requirements[i].path.clone(), explain(&requirements[i], requirements, &left)),
+        Some((i, left)) => (requirements[i].path.clone(), explain(requirements[i], requirements, &left)),
         None => (requirements.last()?.path.clone(), "More than one of the requirements conflicts with the others.".to_owned()),
     })
 }
 
-fn explain(culprit: &Requirement<'_>, all: &[Requirement<'_>], left: &[&Candidate]) -> String {
+fn explain(culprit: &Requirement<'_>, all: &[&Requirement<'_>], left: &[&Candidate]) -> String {
     let mut possible: Vec<String> = left.iter().filter_map(|c| c.label(culprit.key)).collect();
     possible.sort();
     possible.dedup();
@@ -115,11 +111,11 @@ fn explain(culprit: &Requirement<'_>, all: &[Requirement<'_>], left: &[&Candidat
 }
 
 /// An instance type like the first one asked for that satisfies everything else, the culprit as well.
-fn nearest(culprit: &Requirement<'_>, all: &[Requirement<'_>]) -> Option<String> {
+fn nearest(culprit: &Requirement<'_>, all: &[&Requirement<'_>]) -> Option<String> {
     let wanted = all.iter().find(|r| r.key == TYPE && r.operator == "In" && r.path != culprit.path)?;
     let like = candidates().iter().find(|c| Some(c.name().as_str()) == wanted.values.first().copied())?;
     let generation = |c: &Candidate| c.generation().parse::<i64>().unwrap_or_default();
-    let others: Vec<&Requirement<'_>> = all.iter().filter(|r| r.path != wanted.path).collect();
+    let others: Vec<&Requirement<'_>> = all.iter().copied().filter(|r| r.path != wanted.path).collect();
     let same = |c: &&Candidate| c.size == like.size && c.category() == like.category() && others.iter().all(|r| c.satisfies(r));
     // the plainest family of the nearest generation, later before earlier
     let distance = |c: &&Candidate| {

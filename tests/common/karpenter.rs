@@ -54,7 +54,13 @@ impl Lab {
 
     /// Takes an object's finalizers away.
     pub fn finalize(&self, kind: &str, name: &str) {
-        self.kubectl(&["patch", kind, name, "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#]);
+        let (done, said) = self.try_finalize(kind, name);
+        assert!(done, "{said}");
+    }
+
+    /// [`Lab::finalize`] of an object that may go meanwhile: whether it was there, and what kubectl said.
+    pub fn try_finalize(&self, kind: &str, name: &str) -> (bool, String) {
+        self.try_kubectl(&["patch", kind, name, "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#])
     }
 
     /// Waits until `kubectl get` finds such an object. `args` as for `kubectl get`.

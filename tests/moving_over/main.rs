@@ -56,9 +56,7 @@ fn clean_up() {
         lab().kubectl_text(&["delete", kind, "--all", "--wait=false"]);
         let left = lab().kubectl(&["get", kind]);
         for object in left["items"].as_array().unwrap() {
-            // kwok may have let it go meanwhile
-            let name = object["metadata"]["name"].as_str().unwrap();
-            lab().try_kubectl(&["patch", kind, name, "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#]);
+            lab().try_finalize(kind, object["metadata"]["name"].as_str().unwrap()); // kwok may have let it go meanwhile
         }
         lab().eventually(&format!("there are no {kind}"), || lab().kubectl(&["get", kind])["items"].as_array().unwrap().is_empty());
     }
